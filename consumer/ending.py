@@ -43,10 +43,13 @@ def begin(
 
 
 def paper(width: int = 160) -> Console:
-    """Where tables go: standard output, with so many characters in a line where that is no terminal."""
+    """Where tables go: standard output, with so many characters in a line where that is no terminal.
+
+    Brackets are printed as they are: addresses, paths and what others say may hold them.
+    """
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else width)
+    return Console(width=None if sys.stdout.isatty() else width, markup=False)
 
 
 def wrong(sentence: str) -> NoReturn:

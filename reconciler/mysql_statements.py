@@ -24,8 +24,9 @@ LARGEST: Final = 2**63 - 1
 SMALLEST: Final = -(2**63)
 """Below every id."""
 
-REPLICATION = {False: "SHOW REPLICA STATUS", True: "SHOW ALL SLAVES STATUS"}
-"""How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT."""
+REPLICATION = {False: ("SHOW REPLICA STATUS", "SHOW SLAVE STATUS"), True: ("SHOW ALL SLAVES STATUS",)}
+"""How far each server is behind its source, by whether it is MariaDB; asks for the privilege REPLICATION CLIENT. MySQL
+before 8.0.22 knows the second spelling alone."""
 
 
 def _checksum(*values: str) -> str:

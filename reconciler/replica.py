@@ -14,11 +14,20 @@ from threading import Event, RLock
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import structlog
+from pymysql.constants import ER
 
 from consumer.capture import CAPTURED, REFS
 from consumer.leads.model import Table
 from consumer.mysql import retention
-from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, PreconditionFailed, Sentences, SourceError
+from consumer.mysql.errors import (
+    ConnectionLost,
+    LoginRefused,
+    NotThere,
+    PreconditionFailed,
+    Refused,
+    Sentences,
+    SourceError,
+)
 from consumer.mysql.key_folding import Foldings, KeyFolding
 from consumer.mysql.live_read import ENDED, WITH_KEYS, LiveRead, folding_of_column, live_read
 from consumer.mysql.schema import Schema, readable, schema_of
@@ -254,7 +263,7 @@ class ReplicaReads:
         if not self.is_open():
             self.ping()
         try:
-            channels = self._records(REPLICATION[self.mariadb])
+            channels = self._channels()
         except (LoginRefused, NotThere):
             return None
         if not channels:
@@ -262,6 +271,17 @@ class ReplicaReads:
         if any(channel[name] != "Yes" for channel in channels for name in THREADS if name in channel):
             return inf
         return max(_seconds_behind(channel) for channel in channels)
+
+    def _channels(self) -> list[dict[str, Any]]:
+        """What the server follows, in the first spelling that it understands."""
+        *newer, oldest = REPLICATION[self.mariadb]
+        for spelling in newer:
+            try:
+                return self._records(spelling)
+            except Refused as error:
+                if error.code != ER.PARSE_ERROR:
+                    raise
+        return self._records(oldest)
 
     def ping(self) -> None:
         """Finds out whether the replica answers; no statement is run. Raises SourceError."""

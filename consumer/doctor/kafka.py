@@ -9,6 +9,7 @@ from typing import Final
 from consumer.doctor.check import Check, State, judged
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
+from consumer.stream.producer import TUNING
 from consumer.stream.topic_fit import REPAIR, configure, counted, lowered, uneven
 from consumer.stream.topics import CHECKPOINTS, Wanted, lane_topics, wanted, wanted_by_setup
 
@@ -203,7 +204,10 @@ def _transactions(facts: KafkaFacts, kafka: KafkaSettings) -> Check:
     sentence = "transactions can be had"
     if facts.transactions:
         sentence = f"transactions cannot be had: {facts.transactions}"
-        if "uthoriz" not in facts.transactions:
+        if "transaction.timeout.ms" in facts.transactions:
+            wanted_ms = {**TUNING, **kafka.librdkafka}["transaction.timeout.ms"]
+            hint = f"set transaction.max.timeout.ms of the brokers to {wanted_ms} or more"
+        elif "uthoriz" not in facts.transactions:
             hint = "start the brokers that are missing, or lower transaction.state.log.min.isr"
     return _check("transactions", bool(facts.transactions), sentence, hint)
 

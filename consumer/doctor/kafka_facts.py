@@ -17,6 +17,7 @@ from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint import cut_off
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
+from consumer.stream.producer import TUNING
 from consumer.stream.topics import Wanted, lane_topics, wanted, wanted_by_setup
 from consumer.stream.trouble import TLS, TLS_HINT, Trouble
 
@@ -199,11 +200,8 @@ def _group(admin: AdminClient, group: str, seconds: float) -> frozenset[str]:
 
 
 def _transaction(kafka: KafkaSettings, seconds: float) -> str:
-    """Prepares for transactions under an id of the doctor's own: the reader's would fence the reader."""
-    settings = {
-        **kafka.librdkafka, "log_level": "0", "transactional.id": f"{kafka.topic_prefix}.doctor",
-        "transaction.timeout.ms": "10000",
-    }  # fmt: skip
+    """Prepares for transactions as the reader does, under an id of the doctor's own: the reader's would fence it."""
+    settings = {**TUNING, **kafka.librdkafka, "log_level": "0", "transactional.id": f"{kafka.topic_prefix}.doctor"}
     producer, reason, until = Producer(settings), "", time.monotonic() + seconds
     while time.monotonic() < until:
         try:

@@ -145,11 +145,15 @@ def _grant_monitor(facts: MySQLFacts) -> str:
 
 def _columns(facts: MySQLFacts) -> Iterator[Check]:
     for table, captured in CAPTURED.items():
-        name, full = f"columns of {table}", f"{facts.database}.{table}"
+        name, full = f"columns of {table}", f"{facts.schema}.{table}"
         view = facts.views.get(table, View.NONE)
         elsewhere = f"set REPLICA_DATABASE_URL to the database that has {', '.join(CAPTURED)}"
         if view is View.ABSENT:
             yield _check(name, True, f"there is no table {full} on {facts.place}", elsewhere)
+            continue
+        if view is View.QUERY:
+            sentence = f"{full} is a view, and no binlog says anything of the rows of one"
+            yield _check(name, True, sentence, elsewhere)
             continue
         seen = facts.columns.get(table, {})
         hidden = [column for column in captured.columns if column not in seen]
@@ -180,9 +184,10 @@ def _server_id(facts: MySQLFacts, reader: ReaderFacts) -> Check:
 
 def _indexes(facts: MySQLFacts) -> Iterator[Check]:
     for table, column in REFS:
-        missing = column in facts.columns.get(table, {}) and (table, column) not in facts.indexed
-        sentence = f"{facts.database}.{table} has {'no' if missing else 'an'} index that begins with {column}"
-        hint = f"CREATE INDEX {table}_{column} ON {facts.database}.{table} ({column})"
+        is_table = facts.views.get(table) is not View.QUERY
+        missing = is_table and column in facts.columns.get(table, {}) and (table, column) not in facts.indexed
+        sentence = f"{facts.schema}.{table} has {'no' if missing else 'an'} index that begins with {column}"
+        hint = f"CREATE INDEX {table}_{column} ON {facts.schema}.{table} ({column})"
         yield _check(f"index of {table}", missing, sentence, hint)
 
 

@@ -17,7 +17,7 @@ from consumer.doctor.check import Unreachable
 from consumer.local_time import Created
 from consumer.mysql.errors import LoginRefused, Sentences, SourceError
 from consumer.mysql.foreign_keys import Reference, references
-from consumer.mysql.schema import schema_of
+from consumer.mysql.schema import identifier, schema_of
 from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
 
@@ -33,16 +33,26 @@ SHOW GLOBAL VARIABLES WHERE variable_name IN (
 
 SESSION: Final = """
 SELECT CURRENT_USER(), VERSION(), UNIX_TIMESTAMP(NOW(6)),
-       TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), CONVERT_TZ(UTC_TIMESTAMP(), '+00:00', @@global.time_zone))
+       TIMESTAMPDIFF(SECOND, winter, CONVERT_TZ(winter, '+00:00', @@global.time_zone)),
+       TIMESTAMPDIFF(SECOND, summer, CONVERT_TZ(summer, '+00:00', @@global.time_zone))
+FROM (SELECT TIMESTAMP('2026-01-15 12:00:00') AS winter, TIMESTAMP('2026-07-15 12:00:00') AS summer) AS moments
 """
-"""Who we are, the clock, and how far the server's zone is from UTC (NULL where it does not know)."""
+"""Who we are, the clock, and how far the server's zone is from UTC in winter and in summer (NULL where it does not
+know): London's is UTC for half of the year."""
+
+QUERIES: Final = f"""
+SELECT table_name FROM information_schema.tables
+WHERE table_schema = DATABASE() AND table_type IN ('VIEW', 'SYSTEM VIEW')
+  AND table_name IN ({", ".join(map(repr, CAPTURED))})
+"""  # noqa: S608 (names of ours)
+"""Captured tables that are views."""
 
 HIGHEST_USER: Final = ("SELECT MAX(id) AS highest FROM users",)
 """One look into the primary key."""
 
 STATUS: Final = ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS")
 LOGS: Final = ("SHOW BINARY LOGS",)
-REPLICATION: Final = ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS")
+REPLICATION: Final = ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS", "SHOW SLAVE STATUS")
 REPLICAS: Final = ("SHOW REPLICAS", "SHOW SLAVE HOSTS")
 """Each in the words of MySQL and, where they differ, of MariaDB and of MySQL 8.0."""
 
@@ -57,12 +67,14 @@ _DENIED: Final = (
 
 
 class View(StrEnum):
-    """What we see of a table: all its columns, those that were granted to us, nothing at all; or it is not there."""
+    """What we see of a table: all its columns, those that were granted to us, nothing at all; or it is not there, or is
+    no table but a query by that name, of whose rows no binlog says anything."""
 
     WHOLE = "whole"
     GRANTED = "granted"
     NONE = "none"
     ABSENT = "absent"
+    QUERY = "query"
 
 
 _VIEWS: Final = {
@@ -88,9 +100,9 @@ class MySQLFacts:
 
     `columns` maps tables to the columns we may read and their types, `views` to how much of a table that is; `indexed`
     are (table, column) that an index begins with. `highest_user` is None where every id fits 63 bits by its type, or
-    cannot be read. `zone_seconds` is how far the server's zone is from UTC, `clock_seconds` how far its clock is ahead
-    of ours. `status` is one row, `replication` a row for each source that the server follows. `references` are the
-    foreign keys of the captured tables that we may see.
+    cannot be read. `zone_seconds` is how far the server's zone is from UTC at most in a year, `clock_seconds` how far
+    its clock is ahead of ours. `status` is one row, `replication` a row for each source that the server follows.
+    `references` are the foreign keys of the captured tables that we may see.
     """
 
     place: str
@@ -113,6 +125,11 @@ class MySQLFacts:
     replicas: Sequence[Registered] | None
     references: Sequence[Reference]
 
+    @property
+    def schema(self) -> str:
+        """The database's name as statements have it."""
+        return identifier(self.database)
+
 
 def collect(address: MySQLAddress, seconds: float) -> MySQLFacts:
     """Asks the server; no answer may take longer than `seconds`. Raises Unreachable, SettingsError."""
@@ -132,7 +149,7 @@ def _session(address: MySQLAddress, seconds: float) -> Iterator[Replica]:
 
 def _collect(address: MySQLAddress, replica: Replica) -> MySQLFacts:
     mariadb = replica.is_mariadb()
-    ((account, version, clock, zone),) = replica.query(SESSION)
+    ((account, version, clock, *zone),) = replica.query(SESSION)
     offset = float(clock) - time.time()
     variables = {str(name): str(value) for name, value in replica.query(VARIABLES)}
     schema = schema_of(replica.query)
@@ -140,6 +157,7 @@ def _collect(address: MySQLAddress, replica: Replica) -> MySQLFacts:
     for (table, column), declared in schema.columns.items():
         columns.setdefault(table, {})[column] = declared._replace(default=_literal(mariadb, declared))
     purged = "" if mariadb else str(replica.value("SELECT @@global.gtid_purged")).replace("\n", "")
+    queries = {str(name).lower() for (name,) in replica.query(QUERIES)}
     status, logs = _ask(replica, STATUS), None
     if variables.get("log_bin") == "ON":
         logs = _ask(replica, LOGS)
@@ -152,10 +170,10 @@ def _collect(address: MySQLAddress, replica: Replica) -> MySQLFacts:
         variables=variables,
         status=None if status is None else (status[0] if status else {}),
         columns=columns,
-        views={table: _view(replica, table) for table in CAPTURED},
+        views={table: View.QUERY if table in queries else _view(replica, table) for table in CAPTURED},
         indexed=schema.indexed,
         highest_user=_highest_user(replica, columns.get("users", {}).get("id")),
-        zone_seconds=None if zone is None else int(zone),
+        zone_seconds=None if None in zone else max(map(int, zone), key=abs),
         clock_seconds=offset,
         logs=None if logs is None else [str(row["Log_name"]) for row in logs],
         purged_gtids=purged,
@@ -196,13 +214,21 @@ CREATED: Final = {
 
 def created(address: MySQLAddress, first_seen: Mapping[int, float], facts: MySQLFacts, seconds: float) -> list[Created]:
     """When rows of new customers were made, beside when the customer's own was committed. Raises Unreachable."""
-    tables = [table for table in CREATED if {"id", "created_at"} <= facts.columns.get(table, {}).keys()]
+    seen = {(table, column) for table, columns in facts.columns.items() for column in columns}
+    tables = [table for table in CREATED if seen.issuperset(_asked_for(table))]
     if not first_seen or not tables:
         return []
     with _session(address, seconds) as replica:
         asked = " UNION ALL ".join(CREATED[table] for table in tables)
         rows = replica.query(asked, (tuple(first_seen),) * len(tables))
     return [Created(table, float(at), first_seen[int(user)]) for table, user, at in rows if at is not None]
+
+
+def _asked_for(table: str) -> set[tuple[str, str]]:
+    """The columns that CREATED names of a table, and of `claims` for what belongs to them."""
+    whose = {("users", "id")} if table == "users" else {("claims", "user_id")}
+    claim = {("claims", "id"), (table, "claim_id")} if table in OF_CLAIMS else set()
+    return {(table, "created_at"), *whose, *claim}
 
 
 def _quoted(account: str) -> str:

@@ -40,14 +40,14 @@ def judge(facts: MySQLFacts, mentioned: Collection[str] = ()) -> Iterator[Check]
         wrong = [
             check
             for name, column in seen.items()
-            for check in _column(f"{facts.database}.{table}", captured, name, column, mentioned)
+            for check in _column(f"{facts.schema}.{table}", captured, name, column, mentioned)
         ]
         if table in OF_CLAIMS and not wrong:
             wrong = list(_claim_id(facts, table))
         if table == "users" and not wrong:
             wrong = list(_highest_user(facts))
         if seen and not wrong:
-            yield _check(f"types of {table}", False, f"every captured column of {facts.database}.{table} is read", "")
+            yield _check(f"types of {table}", False, f"every captured column of {facts.schema}.{table} is read", "")
         yield from wrong
 
 
@@ -144,8 +144,8 @@ def _claim_id(facts: MySQLFacts, of_claims: str) -> Iterator[Check]:
     ref = facts.columns.get(of_claims, {}).get("claim_id")
     if claim is None or ref is None or claim.kind not in CAPTURED["claims"].kinds["id"]:
         return
-    table = f"{facts.database}.{of_claims}"
-    typed = f"{table}.claim_id is {ref.column_type} and {facts.database}.claims.id is {claim.column_type}"
+    table = f"{facts.schema}.{of_claims}"
+    typed = f"{table}.claim_id is {ref.column_type} and {facts.schema}.claims.id is {claim.column_type}"
     as_is = claim.plain_type
     if claim.charset:
         as_is += f" CHARACTER SET {claim.charset} COLLATE {claim.collation}"
@@ -153,10 +153,10 @@ def _claim_id(facts: MySQLFacts, of_claims: str) -> Iterator[Check]:
     if ref.kind is not claim.kind:
         yield _check(name, True, f"{typed}; they have to be of one type", hint)
     elif ref.charset != claim.charset:
-        typed = f"{table}.claim_id is written in {ref.charset} and {facts.database}.claims.id in {claim.charset}"
+        typed = f"{table}.claim_id is written in {ref.charset} and {facts.schema}.claims.id in {claim.charset}"
         yield _check(name, State.WARNING, f"{typed}, so that no index serves where they are joined", hint)
     elif ref.collation != claim.collation:
-        typed = f"{table}.claim_id has the collation {ref.collation} and {facts.database}.claims.id {claim.collation}"
+        typed = f"{table}.claim_id has the collation {ref.collation} and {facts.schema}.claims.id {claim.collation}"
         yield _check(name, True, f"{typed}, and {facts.place} does not join them", hint)
 
 
@@ -166,7 +166,7 @@ def _highest_user(facts: MySQLFacts) -> Iterator[Check]:
         yield _check(
             "type of users.id",
             State.WARNING,
-            f"{facts.database}.users has ids up to {highest}, and the call centre's bigint ends at {END_OF_BIGINT - 1}:"
+            f"{facts.schema}.users has ids up to {highest}, and the call centre's bigint ends at {END_OF_BIGINT - 1}:"
             " customers above it are refused, each as a dead letter",
-            f"give other ids to SELECT id FROM {facts.database}.users WHERE id >= {END_OF_BIGINT}",  # noqa: S608 (a hint)
+            f"give other ids to SELECT id FROM {facts.schema}.users WHERE id >= {END_OF_BIGINT}",  # noqa: S608 (a hint)
         )

@@ -60,7 +60,8 @@ def _version(facts: PostgresFacts) -> Check:
 
 def _encoding(facts: PostgresFacts) -> Check:
     wrong = facts.encoding not in ("UTF8", "SQL_ASCII")
-    hint = f"CREATE DATABASE {facts.database}_utf8 ENCODING 'UTF8' TEMPLATE template0"
+    database = f'{facts.database[:-1]}_utf8"' if facts.database.endswith('"') else f"{facts.database}_utf8"
+    hint = f"CREATE DATABASE {database} ENCODING 'UTF8' TEMPLATE template0"
     return _check("encoding", wrong, f"the encoding of {facts.place} is {facts.encoding}", hint)
 
 

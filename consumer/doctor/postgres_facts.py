@@ -32,14 +32,14 @@ T = TypeVar("T")
 NAME: Final = "leadstream doctor"
 
 SERVER: Final = """
-SELECT current_user::text, current_setting('server_version_num')::int, current_setting('server_encoding'),
+SELECT quote_ident(current_user), current_setting('server_version_num')::int, current_setting('server_encoding'),
        pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool,
-       extract(epoch FROM clock_timestamp())::float8, current_database()::text,
+       extract(epoch FROM clock_timestamp())::float8, quote_ident(current_database()),
        to_regnamespace('leadstream') IS NOT NULL,
        has_database_privilege(current_database(), 'CREATE'),
        coalesce(has_schema_privilege(to_regnamespace('leadstream'), 'USAGE'), false)
 """
-"""Who we are, what the server is, its clock (seconds), and how we stand to our schema."""
+"""Who we are, what the server is, its clock (seconds), how we stand to our schema; names as statements have them."""
 
 PRIVILEGES: Final = """
 WITH theirs AS (SELECT to_regclass(name) AS oid FROM unnest(%s::text[]) AS name)

@@ -8,6 +8,7 @@ from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from consumer.doctor.check import Check, State
 
@@ -32,8 +33,8 @@ def show(checks: Sequence[Check], console: Console, *, problems: bool = False) -
     checks = [check for check in checks if not (problems and check.state is State.OK)]
     table = Table("server", "check", "state", "what is")
     for check in checks:
-        state = f"[{COLOURS[check.state]}]{check.state}[/]"
-        table.add_row(check.server, check.name, state, check.sentence)
+        state = Text(check.state, COLOURS[check.state])
+        table.add_row(check.server, check.name, state, Text(check.sentence))  # brackets of an address are no markup
     if checks:
         console.print(table)
     for check in checks:

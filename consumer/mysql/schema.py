@@ -8,6 +8,7 @@ columns have: it gives numbers as numbers, and all else as the stream's messages
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
@@ -31,6 +32,9 @@ SCHEMA: Final = f"""{COLUMNS}
      WHERE table_schema = DATABASE() AND table_name IN ({_CAPTURED}) AND seq_in_index = 1
 """
 """The columns, and in rows without a type those that an index begins with; an index on an expression has no column."""
+
+_PLAIN: Final = re.compile(r"(?!\d+$)[0-9A-Za-z$_]+")
+"""Names that stand in statements as they are (MySQL manual, Schema Object Names), reserved words not counted."""
 
 Columns = Mapping[tuple[str, str], Declared]
 """By table and name, both in lower case."""
@@ -76,6 +80,11 @@ class Schema(NamedTuple):
         """A time in µs since the epoch; NULL where the company has no such column."""
         known = (table, column) in self.columns
         return f"CAST(UNIX_TIMESTAMP(t.{column}) * 1000000 AS SIGNED)" if known else "NULL"
+
+
+def identifier(name: str) -> str:
+    """A database's name as statements have it."""
+    return name if _PLAIN.fullmatch(name) else f"`{name.replace('`', '``')}`"
 
 
 class HeldColumn(NamedTuple):
@@ -143,14 +152,14 @@ def readable(columns: Columns, address: MySQLAddress) -> Columns:
         if (table, "id") not in held:
             raise PreconditionFailed(
                 f"there is no table {table} in {address.database} on {address} that we may read;"
-                f" run GRANT SELECT ON {address.database}.* TO our account"
+                f" run GRANT SELECT ON {identifier(address.database)}.* TO our account"
             )
         for column in captured.needed:
             if (table, column) not in held:
                 raise PreconditionFailed(
                     f"{address.database}.{table} on {address} has no column {column} that we may read,"
                     " without which no lead can be judged; put it back, or run"
-                    f" GRANT SELECT ({column}) ON {address.database}.{table} TO our account"
+                    f" GRANT SELECT ({column}) ON {identifier(address.database)}.{table} TO our account"
                 )
     return held
 

@@ -101,6 +101,7 @@ def create_app(
         description=ABOUT,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to http:// and the name in Host, whatever stands before us
         lifespan=lifespan,
     )
     app.add_middleware(Ways)
@@ -204,11 +205,16 @@ def _answer_errors(app: FastAPI) -> None:
         elif error.status_code == 405:
             allowed = (error.headers or {}).get("Allow", "another method")
             detail = f"{path} is not asked by {request.method}; ask by {allowed}"
+        elif error.status_code == 400:
+            detail = "the body cannot be read; send JSON in UTF-8"
         return problems.answer(error.status_code, detail, headers=error.headers)
 
-    async def wrong(_: Request, error: Exception) -> JSONResponse:
+    async def wrong(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         errors = [{key: fault[key] for key in ("type", "loc", "msg")} for fault in error.errors()]
+        for fault in errors:
+            if fault["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+                fault["msg"] = "it is not said to be JSON; send Content-Type: application/json with it"
         return problems.answer(422, problems.sentence(errors), "invalid-request", errors=errors)
 
     async def unforeseen(_: Request, error: Exception) -> JSONResponse:

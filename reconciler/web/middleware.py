@@ -7,6 +7,7 @@ import binascii
 import json
 from base64 import b64decode
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Final
 
@@ -19,6 +20,8 @@ from reconciler.web.problems import KIND, problem
 MAX_BODY: Final = 16 * 1024
 """Bytes in a request's body."""
 BODY_SECONDS: Final = 10.0
+LINGER_SECONDS: Final = 1.0
+"""How long a client that was refused may go on sending."""
 MAX_REQUESTS: Final = 256
 """Requests under way; a quarter of them may bring a body, so that slow ones keep nobody from asking, and a quarter is
 for checks before a call and for probes alone, whatever all others wait for."""
@@ -86,24 +89,53 @@ class Guard:
             return
         except TimeoutError:
             await refuse(send, 408, f"the body did not arrive within {BODY_SECONDS:g} s; send it at once")
-            return
-        if body is None:
-            await refuse(send, 413, f"the body is larger than {MAX_BODY:,} bytes; send less")
+        except _TooLarge as error:
+            amid = _amid(receive, send) if error.goes_on else send
+            await refuse(amid, 413, f"the body is larger than {MAX_BODY:,} bytes; send less")
         else:
             await self._app(scope, _replayed(body, receive), send)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; None where it is too large. Raises ClientDisconnect."""
+    async def _body(self, receive: Receive) -> bytes:
+        """The whole body. Raises ClientDisconnect, and _TooLarge."""
         body = b""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
             body += bytes(message.get("body", b""))
+            goes_on = message.get("more_body", False)
             if len(body) > MAX_BODY:
-                return None
-            if not message.get("more_body", False):
+                raise _TooLarge(goes_on=goes_on)
+            if not goes_on:
                 return body
+
+
+class _TooLarge(Exception):
+    """A body of more than MAX_BODY; whether it `goes_on`."""
+
+    def __init__(self, *, goes_on: bool) -> None:
+        super().__init__()
+        self.goes_on = goes_on
+
+
+def _amid(receive: Receive, send: Send) -> Send:
+    """Answers while a body is still being sent, and reads on for a moment: whoever is hung up on while still sending
+    may never see the answer."""
+
+    async def passed_over() -> None:
+        while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+            pass
+
+    async def send_on(message: Message) -> None:
+        if message["type"] != "http.response.body":
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with suppress(TimeoutError):
+            await asyncio.wait_for(passed_over(), LINGER_SECONDS)
+        await send({"type": "http.response.body", "body": b""})
+
+    return send_on
 
 
 def _is_urgent(path: str) -> bool:
@@ -116,7 +148,8 @@ EARLIER: Final = ("/leads/", "/sweeps/", "/runs", "/verify")
 
 
 class Ways:
-    """What else may be asked: by HEAD whatever is asked by GET, and by paths of before there was a /v1."""
+    """What else may be asked: by HEAD whatever is asked by GET, with a slash at the end, and by paths of before there
+    was a /v1."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -124,8 +157,11 @@ class Ways:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         if scope["type"] == "http":
-            if scope["path"].startswith(EARLIER):
-                scope = {**scope, "path": f"/v1{scope['path']}"}
+            path = scope["path"].rstrip("/") or "/"
+            if path.startswith(EARLIER):
+                path = f"/v1{path}"
+            if path != scope["path"]:
+                scope = {**scope, "path": path}
             if scope["method"] == "HEAD":
                 scope, send = {**scope, "method": "GET"}, _without_body(send)
         await self._app(scope, receive, send)
@@ -176,11 +212,11 @@ class Door:
 
 
 def name_of(host: str) -> str:
-    """The name or address in a `Host`, without its port."""
+    """The name or address in a `Host`, without its port, and without the dot that ends a name which is whole."""
     host = host.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]
-    return host.partition(":")[0]
+    return host.partition(":")[0].removesuffix(".")
 
 
 def is_address(host: str) -> bool:

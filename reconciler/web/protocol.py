@@ -15,14 +15,13 @@ import h11
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from reconciler.web.middleware import HEADERS, refusal, refuse
+from reconciler.web.middleware import HEADERS, LINGER_SECONDS, refusal, refuse
 
 MALFORMED: Final = "this is no request of HTTP/1.1, or it ends amid one"
-LINGER_SECONDS: Final = 1.0
-"""How long a client that was refused may go on sending."""
 REQUEST_SECONDS: Final = 30.0
 """How long the head of a request may take, from its first byte or from the beginning of the connection, and how long an
-answer may lie unread once the connection is to end: slow clients would shut out all others."""
+answer may lie unread that the next one waits for, or the end of the connection: slow clients would shut out all
+others."""
 SCHEMES: Final = frozenset({b"http", b"https"})
 TOO_LARGE: Final = "the address and headers of this request are too large; send less"
 
@@ -69,6 +68,8 @@ class Protocol(H11Protocol):
         self._refused = False
         self._waiting: asyncio.TimerHandle | None = None
         """Ends the connection unless a whole request comes."""
+        self._unread: asyncio.TimerHandle | None = None
+        """Ends it unless answers are taken."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client, which is to ask something."""
@@ -78,6 +79,7 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever's wish it was."""
         self._wait_no_more()
+        self._take_note_of_reading()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -85,6 +87,21 @@ class Protocol(H11Protocol):
         if not self._refused:
             super().data_received(data)
             self._wait()
+
+    def pause_writing(self) -> None:
+        """Answers lie unread: the next one, whose request came with this one's, would wait for that without an end."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads on."""
+        self._take_note_of_reading()
+        super().resume_writing()
+
+    def _take_note_of_reading(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def on_response_complete(self) -> None:
         """The end of an answer, as far as we are concerned."""

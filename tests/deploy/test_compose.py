@@ -119,7 +119,7 @@ def test_the_status_page_knows_of_all_three_servers(stack: Stack) -> None:
 def test_the_doctor_finds_nothing_that_fails_in_the_reconcilers_container(stack: Stack) -> None:
     said = json.loads(stack.inside("reconciler", "consumer", "doctor", "--json"))
     assert said["counts"]["failed"] == 0
-    assert {check["server"] for check in said["checks"]} == {"mysql", "kafka", "postgres"}
+    assert {check["server"] for check in said["checks"]} == {"mysql", "kafka", "postgres", "rules"}
 
 
 def test_prometheus_finds_every_replica(stack: Stack) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from math import isinf
 from typing import Final
 
 from consumer.store.lanes import stalled
 from reconciler.monitor.lags import lag_of
 from reconciler.monitor.today import Today
-from reconciler.names import SWEEPS
+from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.web.page.formatting import ago, clock, counted, span
 from reconciler.web.page.last_runs import TITLES
 from reconciler.web.page.view_model import (
@@ -19,6 +20,7 @@ from reconciler.web.page.view_model import (
     VERY_LATE_SECONDS,
     Alert,
     Facts,
+    Policy,
     State,
     lag_state,
     sentence,
@@ -26,6 +28,9 @@ from reconciler.web.page.view_model import (
 
 OVERDUE: Final = timedelta(minutes=75)
 """A sweep that runs each hour should have ended well within this time."""
+ENDED_BADLY: Final = frozenset({"failed", "refused", "aborted"})
+RECURRING: Final = (RECHECKS, "age", ATTRIBUTION, "audit")
+"""What runs again and again, besides sweeps and verify."""
 RECHECKS_LATE: Final = timedelta(minutes=10)
 BREAK: Final = re.compile(r"; |: |, so | \(")
 """Where a sentence goes on to a reason or a hint."""
@@ -47,7 +52,7 @@ def headline(state: State, found: list[Alert]) -> str:
 def _brief(sentence: str) -> str:
     """What a sentence says before it gives its reason or a hint."""
     said = BREAK.split(sentence.removesuffix("."), maxsplit=1)[0].replace("`", "")
-    first = said.split(maxsplit=1)[0]
+    first = said.partition(" ")[0]
     return said if first != first.capitalize() else said[:1].lower() + said[1:]
 
 
@@ -128,13 +133,22 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
         if name not in facts.policy.switched_on or not facts.policy.writes:
             continue
         title = TITLES[name][0]
-        if record is not None and record.outcome in ("failed", "refused", "aborted"):
+        if record is not None and record.outcome in ENDED_BADLY:
             yield Alert(State.BAD, f"The sweep “{title}” ended badly: {sentence(record.error or record.outcome)}")
         success = facts.snapshot.last_runs.get(name)
         if success is not None and facts.now - success.started_at > OVERDUE:
             yield Alert(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
+    for name in filter(partial(_recurs, facts.policy), RECURRING):
+        record = today.newest.get(name)
+        if record is not None and record.outcome in ("failed", "aborted"):  # who was refused is counted
+            state = State.NOTICE if name in (ATTRIBUTION, "audit") else State.BAD  # no customer waits for these
+            yield Alert(state, f"The run “{TITLES[name][0]}” ended badly: {sentence(record.error or record.outcome)}")
+    audited = today.newest.get("audit")
+    if audited is not None and audited.outcome == "drift":
+        when = ago(audited.started_at, facts.now)
+        yield Alert(State.BAD, f"The last audit, {when}, found rows of the binlog that Kafka lacks or has otherwise.")
     verified = today.newest.get("verify")
-    if verified is not None and verified.outcome in ("failed", "refused", "aborted", "drift"):
+    if verified is not None and verified.outcome in {*ENDED_BADLY, "drift"}:
         said = "found drift that is left" if verified.outcome == "drift" else "ended badly"
         why = f": {sentence(verified.error)}" if verified.error else "."
         yield Alert(State.BAD, f"The last verify, {ago(verified.started_at, facts.now)}, {said}{why}")
@@ -145,6 +159,11 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
     repaired = sum(today.repaired.values())
     if repaired:
         yield Alert(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
+
+
+def _recurs(policy: Policy, name: str) -> bool:
+    """Whether a run that ended badly will be followed by another one; the audit is no process's of ours."""
+    return name == "audit" or (policy.writes and not (policy.shadow and name in ("age", ATTRIBUTION)))
 
 
 def _replica_lag(lag: float) -> str:

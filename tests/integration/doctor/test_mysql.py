@@ -107,6 +107,15 @@ def test_a_table_that_does_not_exist_is_said_to_be_missing_and_an_optional_colum
         assert "claims has no column status" in refused.stderr
 
 
+@pytest.mark.parametrize("flavor", ["mysql", "mariadb"])
+def test_a_view_in_the_place_of_a_table_is_refused(flavor: str) -> None:
+    with ReaderWorld(flavor) as world:
+        world.execute("RENAME TABLE users TO people", "CREATE VIEW users AS SELECT * FROM people")
+        found = wrong(world.mysql_url)["columns of users"]
+        assert found.state is State.FAILED
+        assert "users is a view" in found.sentence
+
+
 def is_mariadb(server: PrivateServer) -> bool:
     """Whether it is one."""
     return "mariadb" in run(server.url, "SELECT VERSION()")[0][0].lower()

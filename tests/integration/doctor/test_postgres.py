@@ -23,14 +23,14 @@ def encoding(url: str) -> Check:
 
 def test_a_database_that_cannot_hold_every_name_is_replaced_by_the_one_that_is_printed() -> None:
     server = ensure(("postgres",)).postgres_url
-    name = f"latin_{uuid.uuid4().hex[:8]}"
+    name = f"latin-{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0".encode())
+        connection.execute(f"CREATE DATABASE \"{name}\" ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0".encode())
         try:
             found = encoding(urlsplit(server)._replace(path=f"/{name}").geturl())
             assert (found.state, "LATIN1" in found.sentence) == (State.FAILED, True)
             connection.execute(found.hint.encode())
             assert encoding(urlsplit(server)._replace(path=f"/{name}_utf8").geturl()).state is State.OK
         finally:
-            connection.execute(f"DROP DATABASE IF EXISTS {name}_utf8".encode())
-            connection.execute(f"DROP DATABASE {name}".encode())
+            connection.execute(f'DROP DATABASE IF EXISTS "{name}_utf8"'.encode())
+            connection.execute(f'DROP DATABASE "{name}"'.encode())

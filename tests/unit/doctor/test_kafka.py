@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaError
 
+from consumer.doctor import kafka_facts
 from consumer.doctor.check import Check, State
 from consumer.doctor.kafka import judge, judge_quick
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
+from consumer.stream.producer import TUNING
 from consumer.stream.topics import lane_topics, wanted
 
 KAFKA = KafkaSettings(kafka_bootstrap_servers="kafka:9092", topic_prefix="ls", lanes=6)
@@ -112,11 +115,34 @@ def test_a_cluster_as_it_should_be_has_nothing_to_repair() -> None:
             replace(WELL, transactions="Transactional Id authorization failed"), "transactions", "failed",
             f"{ACLS} --operation Write --operation Describe --transactional-id ls. --resource-pattern-type prefixed",
         ),
+        (
+            replace(WELL, transactions=KafkaError(KafkaError.INVALID_TRANSACTION_TIMEOUT).str()), "transactions",
+            "failed", "set transaction.max.timeout.ms of the brokers to 300000 or more",
+        ),
     ],
 )  # fmt: skip
 def test_each_wrong_thing_is_named_alone_with_its_repair(facts: KafkaFacts, name: str, state: str, repair: str) -> None:
     (check,) = wrong(facts)
     assert (check.name, check.state.value, check.hint) == (name, state, repair)
+
+
+def test_transactions_are_asked_for_as_the_reader_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that allows shorter ones alone would else be found well, and refuse the reader."""
+    asked: list[dict[str, str]] = []
+
+    class Asking:
+        def __init__(self, settings: dict[str, str]) -> None:
+            asked.append(settings)
+
+        def init_transactions(self, _: float) -> None:
+            """Prepares them."""
+
+    monkeypatch.setattr(kafka_facts, "Producer", Asking)
+    assert kafka_facts._transaction(KAFKA, 1.0) == ""
+    (settings,) = asked
+    reader = {**TUNING, **KAFKA.librdkafka}
+    assert reader == {name: value for name, value in settings.items() if name != "transactional.id"}
+    assert settings["transactional.id"] == "ls.doctor"
 
 
 def test_one_copy_of_each_topic_is_a_warning_only() -> None:

@@ -219,6 +219,30 @@ def test_what_is_missing_is_told_apart_from_what_may_not_be_seen() -> None:
     assert said(View.GRANTED, NO_SIGNATURE).startswith("'leadstream'@'%' may not read current_signature_file_id of")
 
 
+@pytest.mark.parametrize(
+    ("database", "named"),
+    [("company", "company"), ("claims-prod", "`claims-prod`"), ("2024", "`2024`"), ("a`b", "`a``b`"), ("c1_$", "c1_$")],
+)
+def test_a_database_is_named_as_statements_have_it(database: str, named: str) -> None:
+    columns = {**COLUMNS, "users": {"id": ID}, "claims": {**COLUMNS["claims"], "id": declared("float")}}
+    found = wrong(replace(WELL, database=database, columns=columns, indexed=UNINDEXED))
+    assert [check.hint for check in found] == [
+        f"GRANT SELECT (current_signature_file_id) ON {named}.users TO 'leadstream'@'%'",
+        f"ALTER TABLE {named}.claims MODIFY id BIGINT NULL",
+        f"CREATE INDEX claim_requirements_claim_id ON {named}.claim_requirements (claim_id)",
+    ]
+
+
+def test_a_view_is_no_table_whatever_columns_it_has() -> None:
+    """Its rows are in no binlog, and it has no indexes to miss."""
+    for table in CAPTURED:
+        views = {**WELL.views, table: View.QUERY}
+        indexed = frozenset(place for place in WELL.indexed if place[0] != table)
+        (check,) = wrong(replace(WELL, views=views, indexed=indexed))
+        assert (check.name, check.state) == (f"columns of {table}", State.FAILED)
+        assert check.sentence == f"company.{table} is a view, and no binlog says anything of the rows of one"
+
+
 def test_an_optional_column_that_is_not_there_is_nothing_to_repair() -> None:
     assert wrong(seen(View.WHOLE, NO_FLAG)) == []
 

@@ -62,6 +62,11 @@ def wrong(facts: PostgresFacts, *, shadow: bool = False) -> list[Check]:
     return [check for check in judge(facts, 6, shadow=shadow) if check.state is not State.OK]
 
 
+def test_a_database_of_another_encoding_has_a_name_beside_it_whatever_its_own_is() -> None:
+    (check,) = wrong(replace(WELL, encoding="LATIN1", database='"call-centre"'))
+    assert check.hint == "CREATE DATABASE \"call-centre_utf8\" ENCODING 'UTF8' TEMPLATE template0"
+
+
 def test_a_database_as_it_should_be_has_nothing_to_repair() -> None:
     assert wrong(WELL) == []
 

@@ -22,6 +22,13 @@ def printed(*, problems: bool) -> str:
     return paper.getvalue()
 
 
+def test_a_sentence_is_printed_as_it_is_whatever_brackets_it_holds() -> None:
+    sentences = ("Kafka at [fd00::5]:9092 answers", "[/run/mysqld.sock] cannot be asked")
+    paper = io.StringIO()
+    show([Check("kafka", "reachable", State.OK, said) for said in sentences], Console(file=paper, width=160))
+    assert all(said in paper.getvalue() for said in sentences)
+
+
 def test_what_failed_stands_first_and_every_state_is_counted() -> None:
     text = printed(problems=False)
     places = [text.index(check.sentence) for check in (CHECKS[2], CHECKS[1], CHECKS[0])]

@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from consumer.settings import SettingsError, load
 from reconciler.settings import ServeSettings
 from reconciler.tokens import Caller, parse, tokens
-from reconciler.web.middleware import HEADERS, Door, Guard
+from reconciler.web.middleware import HEADERS, Door, Guard, Ways
 
 SHARED = "geheim-ü-für-diesen-test"
 
@@ -298,7 +298,7 @@ def test_a_line_that_is_wrong_is_named_and_no_token_is_told(line: str, said: str
     assert "0123456789abcdef" not in str(refused.value)
 
 
-def ask(door: Door, path: str = "/", **headers: str) -> httpx.Response:
+def ask(door: ASGIApp, path: str = "/", **headers: str) -> httpx.Response:
     async def get() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://test") as client:
             return await client.get(path, headers=headers)
@@ -315,7 +315,8 @@ async def well(_: Scope, __: Receive, send: Send) -> None:
     ("host", "status"),
     [
         ("localhost:8080", 200), ("127.0.0.1", 200), ("[::1]:8080", 200), ("10.2.3.4:8080", 200),
-        ("Leads.Example.com", 200), ("evil.example.com", 421), ("", 421), ("127.0.0.1.evil.com", 421),
+        ("Leads.Example.com", 200), ("leads.example.com.:8080", 200), ("localhost.", 200), ("evil.example.com.", 421),
+        (".", 421), ("evil.example.com", 421), ("", 421), ("127.0.0.1.evil.com", 421),
     ],
 )  # fmt: skip
 def test_names_that_are_not_ours_are_refused(host: str, status: int) -> None:
@@ -334,3 +335,21 @@ def test_where_reads_are_protected_they_take_a_token_and_probes_none() -> None:
         assert ask(door, "/customers/1", authorization=given).status_code == 200
     for given in ("Bearer x", "Basic x", "Basic !", "Digest 0123456789abcdeg"):
         assert ask(door, "/customers/1", authorization=given).status_code == 401
+
+
+async def told(scope: Scope, _: Receive, send: Send) -> None:
+    """Answers with the path it was asked for."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/", "/"), ("/docs", "/docs"), ("/docs/", "/docs"), ("/v1/verify/", "/v1/verify"),
+        ("/runs", "/v1/runs"), ("/runs/", "/v1/runs"), ("/leads/1/precall/", "/v1/leads/1/precall"),
+    ],
+)  # fmt: skip
+def test_a_slash_at_the_end_and_a_path_of_before_lead_to_the_same(path: str, asked: str) -> None:
+    """By no redirection: what stands before us speaks https, and knows us by another name."""
+    assert ask(Ways(told), path).text == asked

@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from reconciler.tokens import tokens
-from reconciler.web import protocol
-from reconciler.web.middleware import HEADERS, Door
+from reconciler.web import middleware, protocol
+from reconciler.web.middleware import HEADERS, Door, Guard
 from reconciler.web.protocol import MALFORMED, TOO_LARGE, Protocol
 from tests.support.waiting import PATIENCE, until
 
@@ -90,6 +90,15 @@ def test_what_is_no_http_is_refused_as_everything_else_is(request_: bytes, statu
         assert refused(port, request_) == (status, detail)
 
 
+def test_who_sends_far_too_much_sees_why_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that is closed on a client that is still sending is reset, and the answer lost with it."""
+    monkeypatch.setattr(middleware, "LINGER_SECONDS", PATIENCE)
+    size = 20_000_000
+    request_ = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    with listening(Guard(well)) as port:
+        assert refused(port, request_) == (413, "the body is larger than 16,384 bytes; send less")
+
+
 def test_who_breaks_off_amid_an_answer_is_hung_up_on() -> None:
     with listening(well) as port:
         headers, _ = asked(port, b"POST / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
@@ -159,6 +168,42 @@ def test_an_answer_may_take_longer_than_a_request_and_who_does_not_take_it_is_hu
         assert not transport.abort.called, "it may take its answer"
         clock.passes()
         assert transport.abort.called
+
+    run(play())
+
+
+def test_who_asks_on_and_takes_no_answer_is_hung_up_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answer waits until those before it are taken, and holds a place among the requests under way."""
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 2.0)
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def large(_: Scope, __: Receive, send: Send) -> None:
+        begun.append(1)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 16_000_000})
+        ended.append(1)
+
+    with listening(large) as port, socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n" * 3)
+        until(lambda: len(ended) == 2, "the second no longer waits until the first is taken")
+        assert len(begun) == 2, "the third was never asked"
+
+
+def test_who_goes_on_taking_an_answer_is_not_hung_up_on() -> None:
+    async def play() -> None:
+        clock, transport = Clock(), MagicMock()
+        one = Protocol(uvicorn.Config(well, lifespan="off", log_config=None), ServerState(), {}, clock)
+        one.connection_made(transport)
+        for _ in range(2):
+            one.pause_writing()
+            one.resume_writing()
+        clock.passes()
+        assert not transport.abort.called
+        one.pause_writing()
+        one.connection_lost(None)
+        clock.passes()
+        assert transport.abort.call_count == 1, "for having asked nothing"
 
     run(play())
 

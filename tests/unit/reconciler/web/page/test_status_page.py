@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -159,6 +160,46 @@ def test_a_process_that_is_dead_comes_before_a_run_that_ended_badly() -> None:
     still = lane(90)._replace(still=90.0)
     shown = page(replace(facts(some_day(still, newest={"verify": failed})), stream=replace(STREAM, next_seqs=(7,))))
     assert shown.headline == "Degraded: nothing is applied since 14:08, and 1 more"
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [("rechecks", State.BAD), ("age", State.BAD), ("attribution", State.NOTICE), ("audit", State.NOTICE)],
+)
+def test_whatever_runs_again_and_again_and_ended_badly_is_no_all_is_well(name: str, state: State) -> None:
+    for outcome in ("failed", "aborted"):
+        record = Record(name, outcome, NOW - timedelta(hours=2), NOW, None, 0, {}, "PostgreSQL refuses us")
+        shown = page(facts(some_day(newest={name: record})))
+        assert (shown.state, len(shown.alerts)) == (state, 1)
+        assert shown.alerts[0].sentence.endswith("ended badly: PostgreSQL refuses us.")
+    well = Record(name, "ok", NOW - timedelta(hours=2), NOW, 5, 0, {}, None)
+    assert page(facts(some_day(newest={name: well}))).headline == "All is well"
+
+
+def test_a_run_that_does_not_recur_is_no_matter_for_ever() -> None:
+    records = {
+        name: Record(name, "failed", NOW - timedelta(days=2), NOW, None, 0, {}, "PostgreSQL refuses us")
+        for name in ("rechecks", "age", "attribution", "audit")
+    }
+    for policy, left in (
+        (replace(POLICY, shadow=True), ("Rechecks", "Audit")),
+        (replace(POLICY, writes=False), ("Audit",)),
+    ):
+        told = alerts(facts(some_day(newest=records), policy=policy))
+        assert re.findall("The run “(.+?)” ended badly", told) == list(left)
+
+
+def test_an_audit_that_found_differences_is_the_headline() -> None:
+    found = Record("audit", "drift", NOW - timedelta(hours=2), NOW, 5, 0, {}, "missing: users at b.000001:4 row 0")
+    shown = page(facts(some_day(newest={"audit": found})))
+    assert (shown.state, shown.headline) == (
+        State.BAD, "Degraded: the last audit, 2 h ago, found rows of the binlog that Kafka lacks or has otherwise",
+    )  # fmt: skip
+
+
+def test_an_error_without_a_word_is_no_reason_for_no_page() -> None:
+    away = replace(WELL, store_up=False, store_failed=True, store_error="")
+    assert page(facts(snapshot=away)).state is State.BAD
 
 
 def test_the_worst_stands_first() -> None:
