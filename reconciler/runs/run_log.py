@@ -128,6 +128,11 @@ class Runs:
         self.kept_days = kept_days
         self._postgres = postgres
 
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether whoever runs here was asked to stop."""
+        return self._stop.is_set()
+
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning where one still does."""

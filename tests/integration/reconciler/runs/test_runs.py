@@ -26,7 +26,6 @@ DAYS = {
     "same_time": EARLIER - timedelta(days=1),
 }  # fmt: skip
 SINCE = [list(RUN_NAMES), EARLIER]
-DAY = {"midnight": EARLIER, "next_midnight": NOW}
 BEGIN = {"ABANDON": ["rechecks"], "START": ["age", None, None, None, None]}
 ASKED: dict[ModuleType, dict[str, Any]] = {
     runs: {
@@ -53,11 +52,12 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
     },
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
     aging: {
-        "LAST_AGED": [DAY["next_midnight"]],
+        "LAST_AGED": [NOW],
         "AGING": {"ceiling": 200, "never": ["do_not_contact"]},
         "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
         "AGE_SOME": {"ceiling": 200, "never": ["do_not_contact"], "users": [1]},
-        "RECORD": {**DAY, "counts": "{}", "by": None},
+        "RECORD": {"counts": "{}", "milliseconds": 7, "id": 7},
+        "FAIL": {"error": "it is away", "milliseconds": 7, "id": 7},
     },
     today: {
         "CONVERSIONS": DAYS,
