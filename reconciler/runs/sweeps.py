@@ -180,7 +180,7 @@ class Sweeper:
         else:
             assert window is not None
             self._warnings = self._misdated()
-            after = self._runs.cursor_before(name, window.start - SETTLED)
+            after = self._runs.cursor_before(name, window.start - SETTLED, self._replica.clock())
             for new in self._replica.created(table, window.start, PAGE, after):
                 tally.unheld = new.unheld
                 self._look(new.users, new.checksums)
