@@ -222,6 +222,7 @@ def attribution() -> None:
 def serve() -> None:
     """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
     from consumer.settings import DatabaseSettings, DeadLetterSettings, DiscoverySettings, ReplicaSettings, demand, load
+    from consumer.store.connection import cut_when_stopped
     from reconciler.runs.sessions import load_settings
     from reconciler.serve import serve as serve_forever
     from reconciler.settings import AgingSettings, ServeSettings, StreamSettings, SweepSettings
@@ -230,7 +231,7 @@ def serve() -> None:
         ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings, ServeSettings,
         StreamSettings, DeadLetterSettings,
     )  # fmt: skip
-    with Stop() as stop:
+    with Stop() as stop, cut_when_stopped(stop.event):
         failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)
     leave(stop, failed=failed)
 
@@ -238,6 +239,7 @@ def serve() -> None:
 @contextmanager
 def _tools() -> Iterator[tuple[Tools, Stop]]:
     from consumer.mysql.errors import SourceError
+    from consumer.store.connection import cut_when_stopped
     from consumer.store.errors import StoreError
     from reconciler.runs.sessions import load_settings, open_tools
 
@@ -245,7 +247,7 @@ def _tools() -> Iterator[tuple[Tools, Stop]]:
     if not settings.discovery.smart_discovery_enabled:
         typer.echo("SMART_DISCOVERY_ENABLED is false: nothing was done")
         raise typer.Exit(0)
-    with Stop() as stop:
+    with Stop() as stop, cut_when_stopped(stop.event):
         try:
             with open_tools(settings, stop.event) as tools:
                 yield tools, stop

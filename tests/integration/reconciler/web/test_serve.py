@@ -8,6 +8,7 @@ import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jsonschema  # type: ignore[import-untyped]
@@ -18,6 +19,7 @@ from consumer.store.connection import connect
 from consumer.store.dead_letters import Content, add, dead_letter
 from reconciler.runs.run_log import Runs
 from reconciler.web.lists import KINDS
+from tests.integration.binlog.proxy import Proxy
 from tests.integration.reconciler.serving import TOKEN, serving
 from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import Servers
@@ -70,6 +72,19 @@ def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: Reconcile
             served.get("/leads/x"),
         ]
         assert {answer.status_code for answer in wrong} == {422}
+
+
+def test_it_ends_in_good_order_though_postgresql_hangs(mysql_world: ReconcilerWorld) -> None:
+    """It takes connections and answers nothing, neither to those that are there nor to new ones."""
+    parts = urlsplit(mysql_world.postgres_url)
+    with Proxy(str(parts.hostname), parts.port or 0) as proxy:
+        through = mysql_world.postgres_url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{proxy.port}")
+        with serving(mysql_world, DATABASE_URL=through, RECHECK_SECONDS="0.5") as served:
+            proxy.silent = True
+            served.process.wait_for("run_failed")  # no session can be opened, and those that are there wait by now
+            served.process.terminate()
+            assert served.process.wait() == 0
+            served.process.wait_for("sessions_cut").wait_for("process_stopped")
 
 
 def test_a_check_knows_labels_new_rules_and_who_must_not_be_called(mysql_world: ReconcilerWorld) -> None:
