@@ -159,12 +159,13 @@ def recheck(
 ) -> None:
     """Reads customers live, whatever sweeps are about, with all rechecks that are due, and repairs what differs."""
     from consumer.store.conflicts import again_if_in_the_way
+    from consumer.store.leads import ASKED_FOR_BY
     from reconciler.runs.repair import ask_for_rechecks
     from reconciler.runs.run_log import AlreadyRunning
     from reconciler.runs.sweeps import SweepScope
 
     with _tools() as (tools, stop):
-        again_if_in_the_way(ask_for_rechecks, tools.store, users, "asked for by reconciler recheck")
+        again_if_in_the_way(ask_for_rechecks, tools.store, users, f"{ASKED_FOR_BY}reconciler recheck")
         try:
             done = tools.sweeper(dry_run=False).run(RECHECKS, SweepScope())
         except AlreadyRunning as error:

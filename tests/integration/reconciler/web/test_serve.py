@@ -26,6 +26,8 @@ from tests.servers import Servers
 from tests.support.company_tables import key
 from tests.support.waiting import until
 
+ASKED_BY = "SELECT counts -> 'asked_by', outcome FROM leadstream.runs WHERE counts ? 'asked_by'"
+"""Who asked for rechecks, and how the runs ended that did them."""
 SWEEPS = ["new-users", "new-requirements", "unsigned-conversions", "requirements-conversions"]
 
 
@@ -235,6 +237,7 @@ def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world
         (noted,) = (line for line in served.process.lines() if line["event"] == "recheck_queued")
         assert (noted["user_id"], noted["by"]) == (1, "API_TOKEN"), "the recheck itself is gone once it is done"
         until(lambda: world.queues() == {1: "unsigned_users"}, "the customer was read live")
+        until(lambda: world.pg(ASKED_BY) == [({"API_TOKEN": 1}, "ok")], "the run that did it was recorded as theirs")
         assert served.post("/v1/leads/x/recheck", TOKEN).status_code == 422
 
 
@@ -286,6 +289,7 @@ def test_one_customer_is_read_live_by_a_command(mysql_world: ReconcilerWorld) ->
     done = world.command("recheck", "1")
     assert done.returncode == 0, done.stderr
     assert world.queues() == {1: "unsigned_users"}
+    assert world.pg(ASKED_BY) == [({"reconciler recheck": 1}, "ok")]
 
 
 def test_without_a_token_nobody_starts_runs(mysql_world: ReconcilerWorld) -> None:
