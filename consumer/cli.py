@@ -216,11 +216,12 @@ def apply() -> None:
         demand,
         load,
     )
+    from consumer.store.connection import cut_when_stopped
 
     demand(KafkaSettings, ApplierSettings, DatabaseSettings, DiscoverySettings)
     structlog.get_logger().info("process_starting", process=measures.APPLIER, version=release())
     metrics.serve(measures.APPLIER, load(RunSettings))
-    with Stop() as stop:
+    with Stop() as stop, cut_when_stopped(stop.event):
         before_applying(load(DatabaseSettings), load(KafkaSettings), load(DiscoverySettings))
         applier.run(stop.event)
     leave(stop)

@@ -159,12 +159,13 @@ def recheck(
 ) -> None:
     """Reads customers live, whatever sweeps are about, with all rechecks that are due, and repairs what differs."""
     from consumer.store.conflicts import again_if_in_the_way
+    from consumer.store.leads import ASKED_FOR_BY
     from reconciler.runs.repair import ask_for_rechecks
     from reconciler.runs.run_log import AlreadyRunning
     from reconciler.runs.sweeps import SweepScope
 
     with _tools() as (tools, stop):
-        again_if_in_the_way(ask_for_rechecks, tools.store, users, "asked for by reconciler recheck")
+        again_if_in_the_way(ask_for_rechecks, tools.store, users, f"{ASKED_FOR_BY}reconciler recheck")
         try:
             done = tools.sweeper(dry_run=False).run(RECHECKS, SweepScope())
         except AlreadyRunning as error:
@@ -222,6 +223,7 @@ def attribution() -> None:
 def serve() -> None:
     """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
     from consumer.settings import DatabaseSettings, DeadLetterSettings, DiscoverySettings, ReplicaSettings, demand, load
+    from consumer.store.connection import cut_when_stopped
     from reconciler.runs.sessions import load_settings
     from reconciler.serve import serve as serve_forever
     from reconciler.settings import AgingSettings, ServeSettings, StreamSettings, SweepSettings
@@ -230,7 +232,7 @@ def serve() -> None:
         ReplicaSettings, DatabaseSettings, DiscoverySettings, SweepSettings, AgingSettings, ServeSettings,
         StreamSettings, DeadLetterSettings,
     )  # fmt: skip
-    with Stop() as stop:
+    with Stop() as stop, cut_when_stopped(stop.event):
         failed = serve_forever(load_settings(), load(ServeSettings), load(AgingSettings), stop)
     leave(stop, failed=failed)
 
@@ -238,6 +240,7 @@ def serve() -> None:
 @contextmanager
 def _tools() -> Iterator[tuple[Tools, Stop]]:
     from consumer.mysql.errors import SourceError
+    from consumer.store.connection import cut_when_stopped
     from consumer.store.errors import StoreError
     from reconciler.runs.sessions import load_settings, open_tools
 
@@ -245,7 +248,7 @@ def _tools() -> Iterator[tuple[Tools, Stop]]:
     if not settings.discovery.smart_discovery_enabled:
         typer.echo("SMART_DISCOVERY_ENABLED is false: nothing was done")
         raise typer.Exit(0)
-    with Stop() as stop:
+    with Stop() as stop, cut_when_stopped(stop.event):
         try:
             with open_tools(settings, stop.event) as tools:
                 yield tools, stop

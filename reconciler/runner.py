@@ -17,6 +17,7 @@ from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import dead_letters
 from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.errors import StoreError, StoreUnavailable
+from consumer.store.leads import ASKED_FOR_BY
 from reconciler import metrics
 from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.postgres import Postgres
@@ -85,7 +86,7 @@ class Jobs:
         """Queues a customer to be read live by the next rechecks. Raises NotAllowed, StoreError."""
         self.allow(RECHECKS)
         with open_tools(self.settings, self._stop, self._replicas) as tools:
-            again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], f"asked for by {by}")
+            again_if_in_the_way(ask_for_rechecks, tools.store, [user_id], f"{ASKED_FOR_BY}{by}")
         log.info("recheck_queued", user_id=user_id, by=by)
 
     def retry_dead_letter(self, number: int, by: str) -> bool:

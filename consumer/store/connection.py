@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, LiteralString
+from weakref import WeakSet
 
 import psycopg
+import structlog
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.numeric import Int8BinaryLoader
@@ -28,6 +33,12 @@ _OURS: Final = {
     "tcp_user_timeout": "30000",
 }
 """How libpq notices within half a minute that the server is gone; what the URL says goes before."""
+
+STOP_SECONDS: Final = 10.0
+"""How long PostgreSQL may take for what is under way when the process is asked to stop. No longer than logging in may
+take, so that whoever is at it then is no later."""
+
+log: Final = structlog.get_logger(__name__)
 
 _ISO: Final = "ISO"
 """The style of dates that psycopg reads."""
@@ -60,6 +71,70 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
     return connection
 
 
+class _Sessions:
+    """Those of this process, by all its threads, until they are cut."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: WeakSet[Connection] = WeakSet()
+        self._is_cut = False
+
+    def add(self, connection: Connection) -> None:
+        """Notes one that was opened. Raises psycopg.OperationalError where there are to be none any more."""
+        with self._lock:
+            self.check()
+            self._open.add(connection)
+
+    def check(self) -> None:
+        """Raises psycopg.OperationalError where there are to be none any more."""
+        if self._is_cut:
+            raise psycopg.OperationalError("this process is ending, and opens no session any more")
+
+    def cut(self) -> int:
+        """Breaks them: whoever waits for an answer gets an error. How many there were."""
+        with self._lock:
+            self._is_cut = True
+            standing = [connection for connection in self._open if not connection.closed]
+        for connection in standing:
+            # Only its socket is touched, since the connection is another thread's.
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as theirs:
+                theirs.shutdown(socket.SHUT_RDWR)
+        return len(standing)
+
+    def allow(self) -> None:
+        """There may be some again."""
+        self._is_cut = False
+
+
+_sessions: Final = _Sessions()
+
+
+@contextmanager
+def cut_when_stopped(stop: threading.Event, seconds: float = STOP_SECONDS) -> Iterator[None]:
+    """Bounds how long a PostgreSQL that never answers holds up a process that was asked to stop.
+
+    So many seconds after `stop`, every session of the process is cut, and none is opened any more: whoever waits for
+    PostgreSQL gets StoreUnavailable. What was not committed by then is undone, as by a server that goes away.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        stop.wait()
+        if not done.wait(seconds) and (count := _sessions.cut()):
+            log.warning(
+                "sessions_cut", count=count, wait_seconds=seconds,
+                reason="the process was asked to stop, and PostgreSQL has not done what was under way",
+                hint="what was not committed is done again",
+            )  # fmt: skip
+
+    threading.Thread(target=watch, name="cut sessions", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+        _sessions.allow()
+
+
 def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds: int | None = None) -> Connection:
     """A session in which nothing is set yet: every session of ours with PostgreSQL begins here.
 
@@ -70,8 +145,10 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
     address = watchful(conninfo, name)
     if seconds is not None:
         address = make_conninfo(address, connect_timeout=seconds)
+    _sessions.check()
     connection = psycopg.connect(address, autocommit=True)
     try:
+        _sessions.add(connection)
         found = pooler.pooling(connection, address)
         if not found.keeps_sessions:
             raise NotPrepared(f"DATABASE_URL leads to {place(conninfo)}, which {found.value}; {pooler.HINT}")

@@ -11,6 +11,7 @@ TransactionConflict too.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,9 @@ log: Final = structlog.get_logger(__name__)
 _NO_TEXTS: Final[frozenset[str]] = frozenset()
 
 LATE: Final = "what belongs to a claim that came was left behind only later"
+
+ASKED_FOR_BY: Final = "asked for by "
+"""What the reason of a recheck begins with that a person or a program asked for; their name follows."""
 
 BEFORE_ALL: Final = -(2**63)
 """Below every user's id."""
@@ -134,6 +138,8 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         self._in_force = InForce()
         self._emitted: dict[int, int] = {}
         """Rechecks that `due_rechecks` gave out, user → when they were asked for."""
+        self._askers: dict[int, str] = {}
+        """Of those, who asked for them, where somebody did."""
         self._turn: Final = _Turn()
 
     def __exit__(self, *_: object) -> None:
@@ -202,7 +208,18 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         """Rechecks whose time has come, longest due first. Raises StoreUnavailable, NotPrepared."""
         rows = self._read(sql.DUE_RECHECKS, limit=limit)
         self._emitted.update((user_id, asked_at + POSTGRES_EPOCH) for user_id, _, _, asked_at in rows)
-        return [Recheck(user_id, reason, attempts) for user_id, reason, attempts, _ in rows]
+        due = [Recheck(user_id, reason, attempts) for user_id, reason, attempts, _ in rows]
+        self._askers.update(
+            (recheck.user_id, recheck.reason.removeprefix(ASKED_FOR_BY))
+            for recheck in due
+            if recheck.reason.startswith(ASKED_FOR_BY)
+        )
+        return due
+
+    def take_askers(self) -> dict[str, int]:
+        """Who asked for rechecks that `due_rechecks` gave out since the last call, and for how many customers."""
+        asked, self._askers = Counter(self._askers.values()), {}
+        return dict(asked)
 
     def held(self, user_ids: Iterable[int]) -> set[int]:
         """Those of whose rows at the call centre another session holds one at the moment. Raises as `transaction`."""

@@ -53,6 +53,10 @@ EVENTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "kafka_password_not_renewed": ("Kafka's client does not take the new password.", "Start the process again."),
         "kafka_password_unreadable": ("The file of the password cannot be read.", "Correct the file."),
         "partition_ends_unknown": ("Kafka does not say where the partitions of a lane end.", GOES_ON),
+        "sessions_cut": (
+            "It was asked to stop, and PostgreSQL did not answer for so long that it waits no longer.",
+            "See to PostgreSQL, if it hangs.",
+        ),
         "presence_not_recorded": ("PostgreSQL did not take the note that this process runs.", GOES_ON),
         "dead_letters_expired": (
             "Dead letters that nobody had resolved were as old as `DEAD_LETTER_DAYS`, and are gone.",

@@ -1,12 +1,14 @@
 """Aging: once for each local day every active score below the ceiling grows by one, in one statement.
 
-A day that was missed, however many there are, is made up for by the next run. A score that PostgreSQL refuses, because
-of a constraint or a trigger of the call centre's, stays as it is and is in nobody's way.
+A day that was missed, however many there are, is made up for by the next run. A day is its date, whatever the time zone
+is by now: AGING_TIMEZONE may change, and no date is aged twice or left out. A score that PostgreSQL refuses, because of
+a constraint or a trigger of the call centre's, stays as it is and is in nobody's way.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -16,10 +18,12 @@ from psycopg.types.json import Jsonb
 
 from consumer.store.conflicts import again_if_in_the_way
 from consumer.store.connection import Connection
+from consumer.store.errors import StoreError
 from consumer.store.refusal import is_refusal, reason_of
+from consumer.store.runs import Run, Window
 from consumer.store.sql import SAID_NEVER
-from reconciler.postgres import Postgres
-from reconciler.runs.repair import NAMED, REASONS
+from reconciler.postgres import Postgres, microseconds
+from reconciler.runs.repair import NAMED, REASONS, why
 from reconciler.runs.run_log import Runs
 from reconciler.settings import AgingSettings
 
@@ -27,11 +31,15 @@ log = structlog.get_logger(__name__)
 
 NAME: Final = "age"
 
+DAY: Final = "day"
+"""Where a run's counts have the date that it aged."""
 LAST_AGED: Final = """
-SELECT coalesce(window_from, started_at) FROM leadstream.runs
-WHERE name = 'age' AND outcome = 'ok' AND coalesce(window_from, started_at) < %s ORDER BY 1 DESC LIMIT 1
+SELECT counts ->> 'day', coalesce(window_from, started_at) FROM leadstream.runs
+WHERE name = 'age' AND outcome = 'ok' AND coalesce(window_from, started_at) <= %s ORDER BY 2 DESC LIMIT 10
 """
-"""When the newest day before a moment began that was aged."""
+"""The newest days that were aged and had begun somewhere by a moment: their dates, and when they began."""
+LAST_ZONE: Final = time(12, tzinfo=UTC)
+"""When a day begins where it does last, twelve hours behind UTC."""
 
 AGING: Final = f"""
 SELECT user_id FROM user_call_scores AS score
@@ -57,12 +65,17 @@ REFUSED_AT_MOST: Final = 1000
 """Where PostgreSQL refuses the scores of more, it is not about single rows, and nobody's age."""
 
 RECORD: Final = """
-INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, counts,
-                             milliseconds, started_by)
-VALUES ('age', now(), clock_timestamp(), 'ok', %(midnight)s, %(next_midnight)s, %(counts)s,
-        extract(epoch FROM clock_timestamp() - now()) * 1000, %(by)s)
+UPDATE leadstream.runs SET outcome = 'ok', finished_at = clock_timestamp(), counts = %(counts)s,
+                           milliseconds = %(milliseconds)s
+WHERE id = %(id)s RETURNING id
 """
-"""Records the day, in the transaction that aged it."""
+"""Records that the day is aged, in the transaction that aged it."""
+FAIL: Final = """
+UPDATE leadstream.runs SET outcome = 'failed', finished_at = clock_timestamp(), error = %(error)s,
+                           milliseconds = %(milliseconds)s
+WHERE id = %(id)s AND outcome <> 'ok'
+"""
+"""Records that a day could not be aged; one whose commit was done, though nobody heard of it, stays so."""
 
 
 class Day(NamedTuple):
@@ -92,48 +105,72 @@ def missed(last: date | None, today: date, settings: AgingSettings, kept_days: i
     return [day for day in days if not settings.is_skipped(day)]
 
 
-def days_due(postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> list[date]:
-    """The local days up to that of `time` that are to be aged, and were not yet. Raises StoreError."""
+def days_due(postgres: Postgres, runs: Runs, settings: AgingSettings, now: datetime) -> list[date]:
+    """The local days up to that of `now` that are to be aged, and were not yet. Raises StoreError."""
     zone = ZoneInfo(settings.aging_timezone)
-    today = time.astimezone(zone).date()
+    today = now.astimezone(zone).date()
     with postgres.session() as connection:
-        row = connection.execute(LAST_AGED, [day_of(today, zone).next_midnight]).fetchone()
-    last = None if row is None else row[0].astimezone(zone).date()
-    return missed(last, today, settings, runs.kept_days)
+        rows = connection.execute(LAST_AGED, [datetime.combine(today, LAST_ZONE)]).fetchall()
+    aged = (_date_of(day, began, zone) for day, began in rows)
+    return missed(max((day for day in aged if day <= today), default=None), today, settings, runs.kept_days)
+
+
+def _date_of(day: str | None, began: datetime, zone: ZoneInfo) -> date:
+    """Which day was aged; where an older release did not keep that, it was one of this zone's."""
+    return began.astimezone(zone).date() if day is None else date.fromisoformat(day)
 
 
 def age(
-    postgres: Postgres, runs: Runs, settings: AgingSettings, time: datetime, *, ours: bool = True
+    postgres: Postgres, runs: Runs, settings: AgingSettings, now: datetime, *, ours: bool = True
 ) -> dict[date, int]:
-    """Ages every active score once for each local day up to that of `time` that was missed and is not skipped.
+    """Ages every active score once for each local day up to that of `now` that was missed and is not skipped.
 
     Returns how many scores grew for each of them; nothing where nothing was to be done. A day begins at midnight in
     AGING_TIMEZONE. Where scores are not `ours`, the days are recorded alone: others age for them, and nobody makes up
-    for them later. Raises AlreadyRunning and StoreError; days that were aged until then stay aged.
+    for them later. Raises AlreadyRunning, and StoreError and psycopg.Error after it recorded a run that failed; days
+    that were aged until then stay aged. It ends between two days when it is to stop.
     """
-    if not days_due(postgres, runs, settings, time):
-        return {}
+    aged: dict[date, int] = {}
+    if not days_due(postgres, runs, settings, now):
+        return aged
     with runs.alone(NAME):
-        return {
-            day: again_if_in_the_way(_age, postgres, settings, day, runs.started_by, ours, locked=True)
-            for day in days_due(postgres, runs, settings, time)
-        }
+        for day in days_due(postgres, runs, settings, now):
+            if runs.is_to_stop:
+                break
+            aged[day] = _run(postgres, runs, settings, day, ours)
+    return aged
 
 
-def _age(postgres: Postgres, settings: AgingSettings, date: date, by: str | None, ours: bool) -> int:
-    """One day, recorded in the transaction that ages it; the caller holds the run's name."""
-    day = day_of(date, ZoneInfo(settings.aging_timezone))
+def _run(postgres: Postgres, runs: Runs, settings: AgingSettings, day: date, ours: bool) -> int:
+    """One day, as a run of its own; the caller holds the run's name."""
+    span = day_of(day, ZoneInfo(settings.aging_timezone))
+    run = runs.start(NAME, Window(microseconds(span.midnight), microseconds(span.next_midnight)))
+    try:
+        return again_if_in_the_way(_age, postgres, settings, day, run, ours, locked=True)
+    except (StoreError, psycopg.Error) as error:
+        with suppress(StoreError, psycopg.Error), postgres.session() as connection:
+            # Where that fails, too, the next run finds it under way and records it as cut off.
+            connection.execute(FAIL, {"id": run.run_id, "error": why(error), "milliseconds": run.milliseconds})
+        raise
+
+
+def _age(postgres: Postgres, settings: AgingSettings, day: date, run: Run, ours: bool) -> int:
+    """One day, recorded in the transaction that ages it."""
     with postgres.session() as connection, connection.transaction():
         aged, refused = 0, dict[int, str]()
         if ours:
             wanted = {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
             aged = _grow(connection, wanted, refused)
-        counts = {"aged": aged} | ({"failed": len(refused)} if refused else {})
-        connection.execute(RECORD, {**day._asdict(), "counts": Jsonb(counts), "by": by})
+        counts = {DAY: day.isoformat(), "aged": aged} | ({"failed": len(refused)} if refused else {})
+        recorded = {"id": run.run_id, "counts": Jsonb(counts), "milliseconds": run.milliseconds}
+        if connection.execute(RECORD, recorded).fetchone() is None:
+            raise StoreError(
+                "the record of this run was deleted from leadstream.runs meanwhile, so the day is not aged"
+            )
     if refused:
         reasons = sorted(set(refused.values()))[:REASONS]
         log.error(
-            "aging_refused", day=date.isoformat(), count=len(refused), user_ids=[*refused][:NAMED], reasons=reasons
+            "aging_refused", day=day.isoformat(), count=len(refused), user_ids=[*refused][:NAMED], reasons=reasons
         )
     return aged
 

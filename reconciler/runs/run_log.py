@@ -30,10 +30,11 @@ LOOK_SECONDS: Final = 0.5
 CURSOR_BEFORE: Final = """
 SELECT cursor FROM leadstream.runs
 WHERE name = %(name)s AND outcome IN ('ok', 'refused') AND cursor IS NOT NULL
-  AND window_to <= %(time)s AND finished_at <= %(time)s
+  AND window_to <= %(time)s AND finished_at <= now() - make_interval(secs => %(ago)s)
 ORDER BY window_to DESC LIMIT 1
 """
-"""The primary key up to which the last run had looked whose window, and which itself, ended by then."""
+"""The primary key up to which the last run had looked whose window, and which itself, ended by then. Windows are times
+of the replica and ends of runs those of PostgreSQL, whose clocks may differ: so for runs it is said how long ago."""
 
 WINDOWS: Final = """
 SELECT window_from, window_to FROM leadstream.runs
@@ -128,6 +129,11 @@ class Runs:
         self.kept_days = kept_days
         self._postgres = postgres
 
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether whoever runs here was asked to stop."""
+        return self._stop.is_set()
+
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning where one still does."""
@@ -180,10 +186,14 @@ class Runs:
         with self._postgres.session() as connection:
             return [Record(*row) for row in connection.execute(NEWEST, {"names": list(RUN_NAMES), "any": not whole})]
 
-    def cursor_before(self, name: str, time: int) -> int | None:
-        """The primary key that a successful run had come to, which ended by `time` (µs), as its window did."""
+    def cursor_before(self, name: str, time: int, now: int) -> int | None:
+        """The primary key that a successful run had come to, which ended by `time` (µs), as its window did.
+
+        `time` and `now` are of the replica's clock, whatever PostgreSQL's says.
+        """
+        asked = {"name": name, "time": moment(time), "ago": (now - time) / 1e6}
         with self._postgres.session() as connection:
-            row = connection.execute(CURSOR_BEFORE, {"name": name, "time": moment(time)}).fetchone()
+            row = connection.execute(CURSOR_BEFORE, asked).fetchone()
         return None if row is None else int(row[0])
 
     def looked_at_until(self, name: str, lead: int = 0) -> int | None:

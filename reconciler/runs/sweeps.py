@@ -40,6 +40,9 @@ SETTLED: Final = 60_000_000
 KNOWN: Final = 50 * 60_000_000
 """For how long (µs) it is enough to know until when the replica had everything: windows end there."""
 
+ASKED_BY: Final = "asked_by"
+"""Where a run's counts have who asked for rechecks that it processed, and for how many customers."""
+
 CREATION_SWEEPS: Final = {"new-users": Table.USERS, "new-requirements": Table.CLAIM_REQUIREMENTS}
 """The table whose new rows each of these sweeps looks at."""
 CONVERSION_SWEEPS: Final = {
@@ -158,8 +161,9 @@ class Sweeper:
                 outcome = "dry-run"
             outcome, error = ended(outcome, error, tally)
             spent, milliseconds = self._replica.queries - queries, round((time.monotonic() - began) * 1000)
+            asked = self._repairer.store.take_askers()
             if run is not None:
-                run.finish(outcome, tally.as_counts(), spent, error)
+                run.finish(outcome, tally.as_counts() | ({ASKED_BY: asked} if asked else {}), spent, error)
             return Report(name, outcome, self._looked_at, tally, spent, milliseconds, error, self._warnings)
 
     def _sweep(self, name: str, scope: SweepScope, run: Run | None, tally: RunTally) -> None:
@@ -180,7 +184,7 @@ class Sweeper:
         else:
             assert window is not None
             self._warnings = self._misdated()
-            after = self._runs.cursor_before(name, window.start - SETTLED)
+            after = self._runs.cursor_before(name, window.start - SETTLED, self._replica.clock())
             for new in self._replica.created(table, window.start, PAGE, after):
                 tally.unheld = new.unheld
                 self._look(new.users, new.checksums)

@@ -66,6 +66,8 @@ HEALTHY: Final[Mapping[str, str]] = {
     "leadstream_replica_up": "1x{n}",
     "leadstream_replica_lag_seconds": "0x{n}",
     "leadstream_store_up": "1x{n}",
+    'leadstream_precalls_total{source="replica", agrees="true"}': "0+60x{n}",
+    'leadstream_precalls_total{source="state", agrees="true"}': "0x{n}",
     'leadstream_precall_seconds_bucket{le="0.01"}': "0+60x{n}",
     'leadstream_precall_seconds_bucket{le="0.5"}': "0+60x{n}",
     'leadstream_precall_seconds_bucket{le="+Inf"}': "0+60x{n}",
@@ -272,7 +274,11 @@ CASES: Final = (
     Case("StoreDown", "5m", {"leadstream_store_up": "0x{n}"}, "page", "the reconciler cannot reach PostgreSQL."),
     Case(
         "PrecallSlow", "20m", {'leadstream_precall_seconds_bucket{le="0.01"}': "0x{n}"}, "warn",
-        "one pre-call check in a hundred takes longer than 495.1ms.",
+        "one pre-call check in a hundred takes longer than 200 ms, or is not answered live within PRECALL_DEADLINE_MS.",
+    ),
+    Case(
+        "PrecallSlow", "20m", {'leadstream_precalls_total{source="state", agrees="true"}': "0+2x{n}"}, "warn",
+        "one pre-call check in a hundred takes longer than 200 ms, or is not answered live within PRECALL_DEADLINE_MS.",
     ),
     Case(
         "Disabled", "2h", {'leadstream_mode{mode="disabled"}': "1x{n}"}, "warn",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 import pytest
 
+from consumer.store.errors import StoreError
 from reconciler.postgres import Postgres
 from reconciler.runs.aging import age as age_days
 from reconciler.runs.aging import days_due
@@ -65,7 +67,55 @@ def test_a_score_that_a_constraint_refuses_is_in_nobodys_way(aging_world: Reconc
     assert age(book, Runs(book), SETTINGS, now) == 1
     assert age(book, Runs(book), SETTINGS, now) is None
     assert scores(world) == {1: 1, 2: 200, 3: 199, 4: 0}
-    assert world.pg("SELECT counts FROM leadstream.runs WHERE name = 'age'") == [({"aged": 1, "failed": 1},)]
+    counts = {"day": now.date().isoformat(), "aged": 1, "failed": 1}
+    assert world.pg("SELECT counts FROM leadstream.runs WHERE name = 'age'") == [(counts,)]
+
+
+CUTTING: Final = """
+CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+CREATE TRIGGER cut AFTER UPDATE ON user_call_scores FOR EACH STATEMENT EXECUTE FUNCTION cut()
+"""
+
+
+@pytest.mark.parametrize(
+    ("breaks", "repairs"),
+    [
+        (
+            "ALTER TABLE user_call_scores RENAME updated_at TO at",
+            "ALTER TABLE user_call_scores RENAME at TO updated_at",
+        ),
+        (CUTTING, "DROP TRIGGER cut ON user_call_scores"),
+    ],
+    ids=["a column is gone", "the session is lost"],
+)
+def test_a_day_that_fails_is_recorded_as_a_failed_run_and_aged_once_by_the_next(
+    aging_world: ReconcilerWorld, breaks: str, repairs: str
+) -> None:
+    world, book, now = aging_world, aging_world.book(), datetime.now(UTC)
+    world.pg(breaks)
+    with pytest.raises(StoreError):
+        age(book, Runs(book), SETTINGS, now)
+    recorded = "SELECT outcome, error IS NULL, finished_at IS NULL FROM leadstream.runs WHERE name = 'age' ORDER BY id"
+    assert world.pg(recorded) == [("failed", False, False)]
+    world.pg(repairs)
+    assert age(book, Runs(book), SETTINGS, now) == 2
+    assert age(book, Runs(book), SETTINGS, now) is None
+    assert [outcome for outcome, *_ in world.pg(recorded)] == ["failed", "ok"]
+    assert scores(world) == {1: 1, 2: 200, 3: 200, 4: 0}
+
+
+def test_a_date_is_aged_once_though_the_time_zone_changes(aging_world: ReconcilerWorld) -> None:
+    book, noon = aging_world.book(), datetime(2026, 3, 10, 12, tzinfo=UTC)
+    assert age(book, Runs(book), SETTINGS, noon) == 2
+    new_york = SETTINGS.model_copy(update={"aging_timezone": "America/New_York"})
+    assert age(book, Runs(book), new_york, noon) is None
+    assert age(book, Runs(book), new_york, noon + timedelta(days=1)) == 1
+    kiritimati = SETTINGS.model_copy(update={"aging_timezone": "Pacific/Kiritimati"})
+    assert age(book, Runs(book), kiritimati, noon + timedelta(days=1)) == 1, "it is the next day there"
+    assert age(book, Runs(book), SETTINGS, noon + timedelta(days=2)) is None
+    dates = "SELECT counts ->> 'day' FROM leadstream.runs WHERE name = 'age' ORDER BY id"
+    assert aging_world.pg(dates) == [("2026-03-10",), ("2026-03-11",), ("2026-03-12",)]
 
 
 def test_the_ceiling_is_a_setting(aging_world: ReconcilerWorld) -> None:
@@ -78,7 +128,10 @@ def test_the_ceiling_is_a_setting(aging_world: ReconcilerWorld) -> None:
 def test_a_day_begins_at_the_local_midnight(aging_world: ReconcilerWorld) -> None:
     book = aging_world.book()
     assert age(book, Runs(book), SETTINGS, datetime.now(UTC)) == 2
-    recorded = "UPDATE leadstream.runs SET started_at = '2026-03-10T09:30:00Z', window_from = NULL WHERE name = 'age'"
+    recorded = (
+        "UPDATE leadstream.runs SET started_at = '2026-03-10T09:30:00Z', window_from = NULL, counts = counts - 'day'"
+        " WHERE name = 'age'"
+    )
     aging_world.pg(recorded)  # as an older release did
     auckland = AgingSettings(aging_timezone="Pacific/Auckland", aging_skipped_weekdays=frozenset())
     assert age(book, Runs(book), auckland, datetime(2026, 3, 10, 10, 30, tzinfo=UTC)) is None

@@ -26,7 +26,6 @@ DAYS = {
     "same_time": EARLIER - timedelta(days=1),
 }  # fmt: skip
 SINCE = [list(RUN_NAMES), EARLIER]
-DAY = {"midnight": EARLIER, "next_midnight": NOW}
 BEGIN = {"ABANDON": ["rechecks"], "START": ["age", None, None, None, None]}
 ASKED: dict[ModuleType, dict[str, Any]] = {
     runs: {
@@ -38,7 +37,7 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
     },
     run_log: {
         **BEGIN,
-        "CURSOR_BEFORE": {"name": "new-users", "time": NOW},
+        "CURSOR_BEFORE": {"name": "new-users", "time": NOW, "ago": 60.0},
         "WINDOWS": ["new-users"],
         "LAST": ["rechecks"],
         "NEWEST": {"names": list(RUN_NAMES), "any": False},
@@ -53,11 +52,12 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
     },
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
     aging: {
-        "LAST_AGED": [DAY["next_midnight"]],
+        "LAST_AGED": [NOW],
         "AGING": {"ceiling": 200, "never": ["do_not_contact"]},
         "AGE": {"ceiling": 200, "never": ["do_not_contact"]},
         "AGE_SOME": {"ceiling": 200, "never": ["do_not_contact"], "users": [1]},
-        "RECORD": {**DAY, "counts": "{}", "by": None},
+        "RECORD": {"counts": "{}", "milliseconds": 7, "id": 7},
+        "FAIL": {"error": "it is away", "milliseconds": 7, "id": 7},
     },
     today: {
         "CONVERSIONS": DAYS,
@@ -127,13 +127,30 @@ def test_no_statement_reads_all_runs_or_all_stints(old_world: ReconcilerWorld) -
 def test_a_run_tells_where_keys_begin_only_once_it_had_itself_ended_by_then(mysql_world: ReconcilerWorld) -> None:
     """Its window may end long before it looked: keys that came between are no older than the window of the next one."""
     run_log, half_past, two = Runs(mysql_world.book()), NOW - timedelta(minutes=30), NOW
+    now = microseconds(datetime.now(UTC))
     mysql_world.pg(
         "INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, cursor)"
         " VALUES ('new-users', %s, %s, 'ok', %s, %s, 77)",
         two, two, half_past - timedelta(hours=1), half_past,
     )  # fmt: skip
-    assert run_log.cursor_before("new-users", microseconds(half_past + timedelta(minutes=10))) is None
-    assert run_log.cursor_before("new-users", microseconds(two)) == 77
+    assert run_log.cursor_before("new-users", microseconds(half_past + timedelta(minutes=10)), now) is None
+    assert run_log.cursor_before("new-users", microseconds(two), now) == 77
+
+
+@pytest.mark.parametrize("minutes", [-90, -3, 3, 90])
+def test_a_run_tells_where_keys_begin_by_how_long_ago_it_ended_whatever_postgresqls_clock_says(
+    mysql_world: ReconcilerWorld, minutes: int
+) -> None:
+    """The replica's clock is so many minutes ahead of PostgreSQL's; the run ended ten minutes ago."""
+    run_log, minute = Runs(mysql_world.book()), 60_000_000
+    ((now,),) = mysql_world.pg("SELECT now()")
+    there = microseconds(now) + minutes * minute
+    mysql_world.pg(
+        "INSERT INTO leadstream.runs (name, started_at, finished_at, outcome, window_from, window_to, cursor)"
+        " VALUES ('new-users', now(), now() - interval '10 minutes', 'ok', to_timestamp(0), to_timestamp(1), 77)"
+    )
+    assert run_log.cursor_before("new-users", there - 11 * minute, there) is None
+    assert run_log.cursor_before("new-users", there - 8 * minute, there) == 77
 
 
 def test_a_conversion_sweep_by_hand_of_the_last_hours_calls_does_not_count_for_those_of_days(

@@ -8,6 +8,7 @@ import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import jsonschema  # type: ignore[import-untyped]
@@ -18,12 +19,15 @@ from consumer.store.connection import connect
 from consumer.store.dead_letters import Content, add, dead_letter
 from reconciler.runs.run_log import Runs
 from reconciler.web.lists import KINDS
+from tests.integration.binlog.proxy import Proxy
 from tests.integration.reconciler.serving import TOKEN, serving
 from tests.integration.reconciler.world import ReconcilerWorld
 from tests.servers import Servers
 from tests.support.company_tables import key
 from tests.support.waiting import until
 
+ASKED_BY = "SELECT counts -> 'asked_by', outcome FROM leadstream.runs WHERE counts ? 'asked_by'"
+"""Who asked for rechecks, and how the runs ended that did them."""
 SWEEPS = ["new-users", "new-requirements", "unsigned-conversions", "requirements-conversions"]
 
 
@@ -70,6 +74,19 @@ def test_unknown_users_and_wrong_questions_are_told_apart(mysql_world: Reconcile
             served.get("/leads/x"),
         ]
         assert {answer.status_code for answer in wrong} == {422}
+
+
+def test_it_ends_in_good_order_though_postgresql_hangs(mysql_world: ReconcilerWorld) -> None:
+    """It takes connections and answers nothing, neither to those that are there nor to new ones."""
+    parts = urlsplit(mysql_world.postgres_url)
+    with Proxy(str(parts.hostname), parts.port or 0) as proxy:
+        through = mysql_world.postgres_url.replace(f"{parts.hostname}:{parts.port}", f"127.0.0.1:{proxy.port}")
+        with serving(mysql_world, DATABASE_URL=through, RECHECK_SECONDS="0.5") as served:
+            proxy.silent = True
+            served.process.wait_for("run_failed")  # no session can be opened, and those that are there wait by now
+            served.process.terminate()
+            assert served.process.wait() == 0
+            served.process.wait_for("sessions_cut").wait_for("process_stopped")
 
 
 def test_a_check_knows_labels_new_rules_and_who_must_not_be_called(mysql_world: ReconcilerWorld) -> None:
@@ -220,6 +237,7 @@ def test_one_customer_is_read_live_when_somebody_with_the_token_asks(mysql_world
         (noted,) = (line for line in served.process.lines() if line["event"] == "recheck_queued")
         assert (noted["user_id"], noted["by"]) == (1, "API_TOKEN"), "the recheck itself is gone once it is done"
         until(lambda: world.queues() == {1: "unsigned_users"}, "the customer was read live")
+        until(lambda: world.pg(ASKED_BY) == [({"API_TOKEN": 1}, "ok")], "the run that did it was recorded as theirs")
         assert served.post("/v1/leads/x/recheck", TOKEN).status_code == 422
 
 
@@ -271,6 +289,7 @@ def test_one_customer_is_read_live_by_a_command(mysql_world: ReconcilerWorld) ->
     done = world.command("recheck", "1")
     assert done.returncode == 0, done.stderr
     assert world.queues() == {1: "unsigned_users"}
+    assert world.pg(ASKED_BY) == [({"reconciler recheck": 1}, "ok")]
 
 
 def test_without_a_token_nobody_starts_runs(mysql_world: ReconcilerWorld) -> None:

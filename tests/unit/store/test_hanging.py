@@ -1,0 +1,149 @@
+"""A PostgreSQL that takes connections and never answers holds nobody up who was asked to stop."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from structlog.testing import capture_logs
+
+from consumer.store.connection import classified, cut_when_stopped, open_session
+from consumer.store.errors import StoreUnavailable
+from tests.support.sockets import exactly
+from tests.support.waiting import until
+
+PID = 4711
+
+
+def message(kind: bytes, body: bytes) -> bytes:
+    """A message of PostgreSQL's protocol (manual, chapter Frontend/Backend Protocol)."""
+    return kind + struct.pack("!I", len(body) + 4) + body
+
+
+def parameter(name: str, value: str) -> bytes:
+    return message(b"S", f"{name}\0{value}\0".encode())
+
+
+READY = message(b"Z", b"I")
+GREETING = (
+    message(b"R", struct.pack("!I", 0))
+    + b"".join(
+        parameter(name, value)
+        for name, value in {
+            "server_version": "17.0", "client_encoding": "UTF8", "DateStyle": "ISO, MDY",
+            "standard_conforming_strings": "on", "integer_datetimes": "on",
+        }.items()
+    )
+    + message(b"K", struct.pack("!II", PID, 1))
+    + READY
+)  # fmt: skip
+OWN_PID = (
+    message(b"T", struct.pack("!H", 1) + b"pid\0" + struct.pack("!IHIHIH", 0, 0, 23, 4, 0xFFFFFFFF, 0))
+    + message(b"D", struct.pack("!HI", 1, len(str(PID))) + str(PID).encode())
+    + message(b"C", b"SELECT 1\0")
+    + READY
+)
+
+
+class Hanging:
+    """It logs anybody in, says who it is, and answers nothing else."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._clients: list[socket.socket] = []
+        self.asked = 0
+        """What it was asked, and did not answer."""
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def conninfo(self) -> str:
+        port = self._listener.getsockname()[1]
+        return f"host=127.0.0.1 port={port} user=us dbname=calls sslmode=disable gssencmode=disable"
+
+    def close(self) -> None:
+        for one in (self._listener, *self._clients):
+            one.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            self._clients.append(client)
+            threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+
+    def _answer(self, client: socket.socket) -> None:
+        try:
+            exactly(client, struct.unpack("!I", exactly(client, 4))[0] - 4)
+            client.sendall(GREETING)
+            while True:
+                _, size = struct.unpack("!cI", exactly(client, 5))
+                if b"pg_backend_pid" in exactly(client, size - 4):
+                    client.sendall(OWN_PID)
+                else:
+                    self.asked += 1
+        except OSError:
+            pass
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    server = Hanging()
+    yield server
+    server.close()
+
+
+def ask(server: Hanging) -> None:
+    """A statement that is never answered."""
+    with classified(server.conninfo), open_session(server.conninfo, "us", autocommit=True) as connection:
+        connection.execute("SELECT 1")
+
+
+def test_whoever_waits_for_it_is_cut_off_some_time_after_the_stop(hanging: Hanging) -> None:
+    stop = threading.Event()
+    with ThreadPoolExecutor(2) as pool, capture_logs() as logs, cut_when_stopped(stop, 0.01):
+        waiting = [pool.submit(ask, hanging) for _ in range(2)]
+        until(lambda: hanging.asked == 2, "both had asked")
+        assert not any(one.done() for one in waiting)
+        stop.set()
+        for one in waiting:
+            with pytest.raises(StoreUnavailable):
+                one.result()
+        with pytest.raises(StoreUnavailable, match="ending"):
+            ask(hanging)
+    assert [(line["event"], line["count"]) for line in logs] == [("sessions_cut", 2)]
+
+
+def test_whoever_is_done_in_time_is_not_cut_off(hanging: Hanging) -> None:
+    stop = threading.Event()
+    with capture_logs() as logs:
+        with cut_when_stopped(stop, 3600), open_session(hanging.conninfo, "us", autocommit=True) as connection:
+            stop.set()
+            assert connection.execute("SELECT pg_backend_pid()").fetchone() == (PID,)
+        with open_session(hanging.conninfo, "us", autocommit=True) as connection:
+            assert connection.execute("SELECT pg_backend_pid()").fetchone() == (PID,)
+    assert logs == []
+
+
+def test_sessions_that_have_ended_are_nobodys_to_cut(hanging: Hanging) -> None:
+    stop = threading.Event()
+    with open_session(hanging.conninfo, "us", autocommit=True) as connection:
+        connection.execute("SELECT pg_backend_pid()")
+    with capture_logs() as logs, cut_when_stopped(stop, 0.0):
+        stop.set()
+        until(lambda: refuses(hanging), "no session is opened any more")
+    assert logs == []
+
+
+def refuses(server: Hanging) -> bool:
+    try:
+        with open_session(server.conninfo, "us", autocommit=True):
+            return False
+    except psycopg.OperationalError:
+        return True
