@@ -153,7 +153,7 @@ def test_a_version_that_no_reader_gave_out_moves_no_lane_and_the_message_with_it
     batch = taken(mine)
     assert [change.after for change in batch.changes] == [UserRow(1, "9", True)]
     assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.FOREIGN, 0)]
-    assert (batch.version, batch.next_seq, batch.rechecks.keys()) == (5, 2, {1})
+    assert (batch.version, batch.next_seq, set(batch.rechecks)) == (5, 2, {1})
 
 
 def test_a_message_whose_number_a_doubtful_one_holds_takes_its_place() -> None:
