@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ from consumer.binlog.files import FileBeginning
 from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream
 from consumer.mysql.errors import ConnectionLost
+from consumer.reader.reader import position
 from consumer.settings import MySQLAddress
+from consumer.stream.checkpoint import Checkpoint, decode, encode
 from tests.unit.binlog.wirebuild import FIRST, Log, decoder
 
 FILE = FIRST.file
@@ -145,3 +148,13 @@ def test_what_is_known_of_a_file_is_what_its_first_event_says_and_is_kept_over_c
     assert moved(lambda target: target.restart()) == 5
     assert moved(read) == moved(read_and_lose) == BEGUN
     assert moved(read_and_move) == 0
+
+
+def test_a_checkpoint_of_an_older_release_does_not_say_when_its_file_was_begun_and_is_gone_on_from() -> None:
+    checkpoint = Checkpoint(
+        epoch=1, flavor="mysql", server="s", gtid_set="", file=FILE, pos=900, version=5, next_seqs=[1], file_begun=BEGUN
+    )
+    older = json.loads(encode(checkpoint))
+    del older["file_begun"]
+    assert position(decode(json.dumps(older).encode())) == Position("", FILE, 900)
+    assert position(decode(encode(checkpoint))) == Position("", FILE, 900, (), BEGUN)

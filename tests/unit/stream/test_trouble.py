@@ -73,11 +73,13 @@ def test_connections_without_a_word_may_be_to_a_listener_that_hangs_or_to_one_th
 
 
 @pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
-def test_a_port_that_takes_connections_and_never_answers_is_no_matter_of_tls_alone(protocol: str) -> None:
+def test_a_port_that_takes_connections_and_never_answers_is_no_matter_of_tls_alone(
+    monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", protocol)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         servers = f"127.0.0.1:{silent.getsockname()[1]}"
-        properties = {"kafka_security_protocol": protocol} if protocol != "PLAINTEXT" else {}
-        settings = KafkaSettings(kafka_bootstrap_servers=servers, topic_prefix="nowhere", **properties)
+        settings = KafkaSettings(kafka_bootstrap_servers=servers, topic_prefix="nowhere")
         with CheckpointLog(settings, within=1.0) as checkpoints, pytest.raises(KafkaLost) as caught:
             checkpoints.require()
     assert "perhaps nothing answers there" in str(caught.value)
