@@ -171,7 +171,7 @@ DEAD_LETTERS: Final = counter(
     "leadstream_dead_letters",
     "Messages set aside, by what is wrong with them.",
     APPLIER,
-    reason=("undecodable", "other_epoch", "repeated_number", "skipped_number"),
+    reason=("undecodable", "other_epoch", "repeated_number", "skipped_number", "foreign"),
 )
 DEAD_LETTERS_EXPIRED: Final = counter(
     "leadstream_dead_letters_expired",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from consumer.applier.batches import LOST, LaneBatch, missing
 from consumer.applier.lane_merge import LaneMerge
@@ -40,6 +40,10 @@ class Lane:
         """Numbers that come after some of other lanes: which lanes, and their numbers."""
         self._late: set[int] = set()
         """Numbers whose waiting was given up: they are taken without what they waited for."""
+        self.doubts: dict[int, Doubt] = {}
+        """Messages held, by number, that the lane does not go on before somebody says who wrote them."""
+        self.displaced: list[Doubt] = []
+        """Those of them whose number another message has now; to be set aside before the lane goes on."""
         self._unnumbered = UnnumberedMessages()
         self._noted = _Notes()
         # What was gathered:
@@ -117,12 +121,24 @@ class Lane:
     @property
     def ready(self) -> bool:
         """Whether the next number is here and waits for nothing."""
-        return self.merge.ready and self.merge.next_seq not in self._waits
+        return self.merge.ready and not self.in_doubt and self.merge.next_seq not in self._waits
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it holds what somebody else may have written, so that it stands still."""
+        return bool(self.doubts or self.displaced)
 
     def drop(self, seq: int) -> Change:
         """Takes out a message held, whose number is none of the lane's."""
         self._unnumbered.dropped(seq)
+        self.doubts.pop(seq, None)
+        self._waits.pop(seq, None)
         return self.merge.drop(seq)
+
+    def displace(self, seq: int) -> None:
+        """Takes out a message held that is doubtful, for another one that has its number."""
+        self.displaced.append(self.doubts[seq])
+        self.drop(seq)
 
     def skip(self, numbers: int) -> int:
         """Goes on behind missing numbers; how many of them no dead letter explains: those are lost."""
@@ -138,8 +154,8 @@ class Lane:
 
     @property
     def remarkable(self) -> bool:
-        """Whether there is something to report besides changes."""
-        return bool(self._noted)
+        """Whether there is something to report besides changes; not before what was displaced is set aside."""
+        return bool(self._noted) and not self.displaced
 
     def gather(self, limit: int) -> tuple[int, bool]:
         """Pops up to `limit` changes into the next batch; how many, and whether any is the change of a row."""
@@ -225,6 +241,15 @@ class Lane:
         self._expected_seq = self._next_seq
         self._version_before = self._version
         return batch
+
+
+class Doubt(NamedTuple):
+    """A message whose version no reader may have given out: its number, its place, and what it says."""
+
+    seq: int
+    partition: int
+    offset: int
+    change: Change
 
 
 @dataclass(slots=True)

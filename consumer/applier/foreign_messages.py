@@ -1,8 +1,9 @@
-"""Messages whose number no reader gave out: somebody else's, far ahead of a lane, which would take the lane with them.
+"""Messages whose number or version no reader gave out: somebody else's, which would take their lane with them.
 
-The newest committed checkpoint is the authority on which numbers exist. It lies in the Kafka transaction of the rows
+The newest committed checkpoint is the authority on which of them exist. It lies in the Kafka transaction of the rows
 that it covers, so it is never behind a row that we were given. Asking costs Kafka a round trip; it is asked before
-numbers are given up as lost, and where what a lane holds furthest ahead stays the same for long.
+numbers are given up as lost, where what a lane holds furthest ahead stays the same for long, and where a message is of
+a time that has not come.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 import structlog
 from confluent_kafka import KafkaException
 
-from consumer.applier.assigned_lane import Lane
+from consumer.applier.assigned_lane import Doubt, Lane
 from consumer.settings import KafkaSettings
 from consumer.store.dead_letters import Content, Defect, dead_letter
 from consumer.stream.checkpoint import Checkpoint
@@ -74,16 +75,63 @@ class ForeignMessages:
         top = lane.merge.top
         if top < self._next_seq(lane):
             return True
+        due = 0
+
+        def search(_: Checkpoint) -> None:
+            nonlocal due
+            due = self._next_seq(lane)
+            for seq, partition, offset in lane.merge.beyond(due, MOST_AT_ONCE):
+                detail = f"number {seq}, while the reader gives out {due} next"
+                about = lane.merge.held(seq)
+                self._set_aside(
+                    lane, partition, offset, Defect.SKIPPED_NUMBER, detail, about.user_id if about else NOBODY
+                )
+                lane.drop(seq)
+
+        return self._ask(lane, now, search) and top < due
+
+    def judge_versions(self, lane: Lane, now: float) -> int:
+        """Goes on with the doubtful messages of a lane that a reader gave out, and sets the others aside.
+
+        Returns the newest version (µs) that a reader gave out, as far as we know; 0: Kafka does not say, and the lane
+        stands. `now` is as in `all_numbered`.
+        """
+        latest = 0
+
+        def search(newest: Checkpoint) -> None:
+            nonlocal latest
+            latest = max(newest.version, newest.unfinished_version)
+            for doubt in list(lane.doubts.values())[:MOST_AT_ONCE]:
+                if doubt.change.version > latest:
+                    self._set_aside_doubtful(lane, doubt, latest)
+                    lane.drop(doubt.seq)
+                else:
+                    del lane.doubts[doubt.seq]
+            for doubt in lane.displaced[:MOST_AT_ONCE]:
+                self._set_aside_doubtful(lane, doubt, latest)
+                lane.displaced.remove(doubt)
+                if doubt.change.version <= latest:  # it may have been the reader's: nobody says which of the two was
+                    lane.lose(doubt.change, latest)
+
+        return latest if self._ask(lane, now, search) else 0
+
+    def _set_aside_doubtful(self, lane: Lane, doubt: Doubt, latest: int) -> None:
+        ahead = (doubt.change.version - latest) / 1e6
+        defect, detail = Defect.REPEATED_NUMBER, f"number {doubt.seq} came twice"
+        if ahead > 0:
+            defect, detail = Defect.FOREIGN, f"{ahead:.0f} s later than the newest that the reader gave out"
+        self._set_aside(lane, doubt.partition, doubt.offset, defect, detail, doubt.change.user_id)
+
+    def _ask(self, lane: Lane, now: float, search: Callable[[Checkpoint], None]) -> bool:
+        """Searches a lane by the newest checkpoint; False where Kafka does not say, or was asked in vain just now."""
         if now < self._ask_at:
             return False
         try:
             found = self._newest()
             self._given = {number: (found.epoch, next_seq) for number, next_seq in enumerate(found.next_seqs)}
-            due = self._next_seq(lane)
-            if not due:
+            if not self._next_seq(lane):
                 raise NoCheckpoint(f"the newest checkpoint is not of epoch {lane.epoch}")
-            for seq, partition, offset in lane.merge.beyond(due, MOST_AT_ONCE):
-                self._set_aside(lane, seq, partition, offset, due)
+            search(found)
         except (KafkaLost, KafkaRefused, NoCheckpoint, CheckpointUnreadable) as error:
             self._ask_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
@@ -95,22 +143,19 @@ class ForeignMessages:
             )
             return False
         self._pause = FIRST_PAUSE_SECONDS
-        return top < due
+        return True
 
     def _next_seq(self, lane: Lane) -> int:
         """The number that a reader gives out next, as far as we know; 0: we know nothing."""
         epoch, next_seq = self._given.get(lane.number, (0, 0))
         return next_seq if epoch == lane.epoch else 0
 
-    def _set_aside(self, lane: Lane, seq: int, partition: int, offset: int, due: int) -> None:
+    def _set_aside(self, lane: Lane, partition: int, offset: int, defect: Defect, detail: str, about: int) -> None:
         content = self._originals(lane.number, partition, offset)
-        detail = f"number {seq}, while the reader gives out {due} next"
         if content.value is None:
             detail += "; the message is gone from its topic"
-        about = lane.drop(seq).user_id
         user_id = None if about == NOBODY else about
-        topic = self._topics[partition]
-        letter = dead_letter(topic, lane.number, offset, Defect.SKIPPED_NUMBER, detail, user_id, content)
+        letter = dead_letter(self._topics[partition], lane.number, offset, defect, detail, user_id, content)
         lane.set_aside(letter, user_id)
 
 

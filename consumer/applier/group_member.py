@@ -271,6 +271,11 @@ class LaneStream:
     def _pass_gaps(self, now: float) -> None:
         """Sets aside what has no number of ours, and goes on behind numbers that are lost."""
         for number, lane in self._lanes.items():
+            if lane.in_doubt:
+                self._intake.latest = max(self._intake.latest, self._foreign.judge_versions(lane, now))
+                self._gather([number])
+            if lane.in_doubt:
+                continue
             missing = self._gaps.lost(lane, now)
             if not missing:
                 continue

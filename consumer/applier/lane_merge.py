@@ -114,6 +114,11 @@ class LaneMerge(Generic[Item]):
         """Whether any of the partition's messages before `offset` is held."""
         return len(self.held_behind(partition, offset)) < self._counts[partition]
 
+    def held(self, seq: int) -> Item | None:
+        """The item held with this number."""
+        entry = self._held.get(seq)
+        return None if entry is None else entry[2]
+
     @property
     def top(self) -> int:
         """The largest number held; of a merge that holds something."""

@@ -186,9 +186,9 @@ class BinlogDecoder:
         return self._files.pos
 
     @property
-    def file_started(self) -> int:
-        """When the server began the file at hand (s since the epoch); 0 before its first event."""
-        return self._files.started
+    def file_begun(self) -> int:
+        """When the server began `file` (s since the epoch); 0: not known."""
+        return self._files.file_begun
 
     def gtid_set(self) -> str:
         """What precedes (`file`, `pos`); empty where the server has no GTIDs or we do not know them all yet."""

@@ -2,31 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
+from typing import Final, NamedTuple, NoReturn
 
 from consumer.mysql.errors import ConnectionLost, PreconditionFailed, SourceError
 
 _FATAL: Final = 1236
 """ER_SOURCE_FATAL_ERROR_READING_BINLOG; the text alone says which."""
-_PURGED: Final = (
-    "purged",
-    "could not find first log file",
-    "could not find next log",
-    "could not open log file",
-    "binary log state",
-    "needed to find the requested",
-)
-_OTHER_HISTORY: Final = (
-    "position > file size",
-    "impossible position",
-    "not in the master's binlog",
-    "which is not in the",
-    "is missing the gtid",
-    "has more gtids than",
-)
 BEGIN_ANEW: Final = "run consumer setup --repair --from now, which has every lead read live and goes on at the present"
 """The way on from any position that means nothing any more."""
-_DAMAGED: Final = ("checksum", "crc check", "corrupt", "bogus")
 
 
 class BinlogPurged(SourceError):
@@ -49,6 +32,94 @@ class IdTaken(PreconditionFailed):
     """Somebody else with our id among the server's replicas connected, and the server let us go for it."""
 
 
+class _Refusal(NamedTuple):
+    """Words of which a refusal holds one, in lower case; what it is then, and the hint."""
+
+    words: tuple[str, ...]
+    error: type[SourceError]
+    hint: str
+
+
+_REFUSALS: Final = (
+    _Refusal(
+        (
+            "purged",
+            "could not find first log file",
+            "could not find next log",
+            "could not open log file",
+            "binary log state",
+            "needed to find the requested",
+        ),
+        BinlogPurged,
+        "restart at the present and verify everything (ON_PURGED=reconcile)",
+    ),
+    _Refusal(
+        (
+            "start replication from position",
+            "impossible position",
+            "not in the master's binlog",
+            "which is not in the",
+            "is missing the gtid",
+            "has more gtids than",
+        ),
+        WrongServer,
+        f"it is not the server that our position is from, or it was reset: {BEGIN_ANEW}",
+    ),
+    _Refusal(("same server",), IdTaken, "give this reader an id of its own (REPLICA_SERVER_ID)"),
+    _Refusal(("gtid_mode",), PreconditionFailed, "set gtid_mode to a permissive one until the reader has passed it"),
+    # Where gtid_mode is no longer ON, the next try asks by file and position, and gets what is refused here.
+    _Refusal(("auto_position",), ConnectionLost, "set gtid_mode to a permissive one until the reader has passed it"),
+    _Refusal(
+        ("memory allocation", "out of memory", "i/o error"),
+        ConnectionLost,
+        "look at the server's memory and disk where it says so again and again",
+    ),
+    _Refusal(
+        ("binary log is not open",),
+        PreconditionFailed,
+        "start it with --log-bin, or again where it closed its binlog after an error; what it did not write there,"
+        " `reconciler verify --repair` finds",
+    ),
+    _Refusal(("server_id is 0",), PreconditionFailed, "set server_id on the server"),
+    _Refusal(
+        ("with the checksum that",),
+        PreconditionFailed,
+        "something between us and the server, as a proxy, forgets our settings; connect to the server itself",
+    ),
+    _Refusal(
+        ("max_allowed_packet", "event too big"),
+        PreconditionFailed,
+        f"raise max_allowed_packet on the server; where it is 1 GB already, that file of it is damaged: {BEGIN_ANEW}",
+    ),
+    _Refusal(
+        ("truncated in the middle",),
+        BinlogCorrupt,
+        "its disk was full, or it crashed while it wrote, and the rest is in no file of it; where it says so again"
+        f" once its disk has room, {BEGIN_ANEW}",
+    ),
+    _Refusal(
+        (
+            "checksum",
+            "crc check",
+            "corrupt",
+            "bogus",
+            "invalid",
+            "bad magic",
+            "format_description",
+            "format description",
+            "format descriptor",
+        ),
+        BinlogCorrupt,
+        BEGIN_ANEW,
+    ),
+    _Refusal(
+        ("crypt", "keyring"), PreconditionFailed, "give the server the keyring back that it wrote its binlog with"
+    ),
+)
+"""What MySQL (`sql/rpl_binlog_sender.cc`, `binlog_istream.cc`, `messages_to_clients.txt`) and MariaDB
+(`sql/sql_repl.cc`) send under that one number; the first that fits holds. What fits none is tried again."""
+
+
 def refused(packet: bytes, where: str) -> NoReturn:
     """Raises what an error packet (behind its first byte) means: the server does not send its binlog, or not on."""
     code = int.from_bytes(packet[:2], "little")
@@ -57,15 +128,7 @@ def refused(packet: bytes, where: str) -> NoReturn:
         message = message[6:]
     said = f"the server refuses to send its binlog from {where}: {message} (error {code})"
     lower = message.lower()
-    if code == _FATAL:
-        if any(words in lower for words in _PURGED):
-            raise BinlogPurged(f"{said}; restart at the present and verify everything (ON_PURGED=reconcile)")
-        if any(words in lower for words in _OTHER_HISTORY):
-            raise WrongServer(f"{said}; it is not the server that our position is from, or it was reset: {BEGIN_ANEW}")
-        if "same server" in lower:
-            raise IdTaken(f"{said}; give this reader an id of its own (REPLICA_SERVER_ID)")
-        if "gtid_mode" in lower:
-            raise PreconditionFailed(f"{said}; set gtid_mode to a permissive one until the reader has passed it")
-        if any(words in lower for words in _DAMAGED):
-            raise BinlogCorrupt(f"{said}; {BEGIN_ANEW}")
+    for words, error, hint in _REFUSALS if code == _FATAL else ():
+        if any(word in lower for word in words):
+            raise error(f"{said}; {hint}")
     raise ConnectionLost(said)

@@ -11,14 +11,19 @@ from typing import Final
 from uuid import UUID
 
 from consumer.binlog.constants import CRC_OF_CHECKED, HEADER, WRAP, EventType, packed_integer
-from consumer.binlog.errors import UndecodableEvent
+from consumer.binlog.errors import UndecodableEvent, refused
+from consumer.binlog.events import Event
 from consumer.binlog.gtid_event import Gtid, Source
 from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position
+from consumer.mysql.errors import ConnectionLost
 
 _domain = struct.Struct("<IIQ").unpack_from
 _VERSION: Final = 4
 _HEADER_SIZE_AT: Final = HEADER + 56
 _DOMAIN_SIZE: Final = 16
+_HEAD: Final = 4
+_OK, _ERROR = 0, 0xFF
+"""What a packet begins with, behind its head."""
 _NAME, _POSITION = 1, 2
 """Fields of a HEARTBEAT_V2."""
 
@@ -36,8 +41,10 @@ class Files:
         """Multiples of 4 GB that positions, 32 bits wide, have lost in this file."""
         self.reached = 0
         """Where the last event ended that was read in this file, `base` included."""
-        self.started = 0
+        self._begun = 0
         """When the server began the file at hand (s since the epoch); 0 before its first event."""
+        self._begun_before = start.file, start.file_begun
+        """A file before that, and when the server began it."""
         self.checksums = False
         self._elsewhere = False
         self._mariadb = mariadb
@@ -52,9 +59,19 @@ class Files:
         """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, and hold
         until this one says where it begins."""
         self._elsewhere = self._elsewhere or elsewhere
+        self._begun_before = self.file, 0 if elsewhere else self.file_begun
+        self._begun = 0
         self.current = ""
         self.base = self.reached = 0
         self.checksums = False
+
+    @property
+    def file_begun(self) -> int:
+        """When the server began `file` (s since the epoch); 0: not known."""
+        if self.current == self.file and self._begun:
+            return self._begun
+        name, begun = self._begun_before
+        return begun if name == self.file else 0
 
     def complete(self, gtid: Gtid, end: int) -> int:
         """Moves the position behind a transaction that ends at `end` of 32 bits; returns where that is."""
@@ -121,6 +138,8 @@ class Files:
         if moved or (not artificial and self.current == "") or self._elsewhere:
             self.file, self.pos = name, pos
         self._elsewhere = False
+        if name != self.current:
+            self._begun = 0
         self.current = name
         self.base = 0
         return moved
@@ -133,7 +152,7 @@ class Files:
         if version != _VERSION or header != HEADER or algorithm not in (0, 1):
             raise UndecodableEvent(f"binlog version {version}, headers of {header} bytes, checksum {algorithm}")
         self.checksums = algorithm == 1
-        self.started = int.from_bytes(event[:4], "little")
+        self._begun = int.from_bytes(event[:4], "little")
 
     def previous_gtids(self, body: bytes, prepared: list[Gtid]) -> None:
         """MySQL: what was executed before this file, of which prepared XA transactions do not count yet."""
@@ -172,6 +191,42 @@ class Files:
                 position, _ = packed_integer(value, 0)
         if idle and name.decode() == self.current == self.file and position > self.pos:
             self.pos = position
+
+
+class FileBeginning:
+    """The first events of a file, read only for when the server began it: `begun` (s since the epoch), 0 before that.
+
+    A server that sends a file anew changes the position in its first event, and never the time (MySQL:
+    `Binlog_sender::send_format_description_event`, MariaDB: `send_format_descriptor_event`).
+    """
+
+    def __init__(self, file: str) -> None:
+        self.begun = 0
+        self._file = file
+
+    def decode(self, data: bytes, events: list[Event]) -> int:
+        """Looks at all complete packets in `data` and returns how many bytes they took.
+
+        Raises what an error packet means, and ConnectionLost at the server's end of the stream.
+        """
+        at = 0
+        while not self.begun and len(data) - at > _HEAD:
+            end = at + _HEAD + int.from_bytes(data[at : at + 3], "little")
+            if end > len(data):
+                break
+            first, event = data[at + _HEAD], data[at + _HEAD + 1 : end]
+            if first == _ERROR:
+                refused(event, f"{self._file}:4")
+            if first != _OK:
+                raise ConnectionLost("the server ended the stream")
+            self.decode_event(event, events)
+            at = end
+        return at
+
+    def decode_event(self, event: bytes, _: list[Event]) -> None:
+        """Looks at one event."""
+        if len(event) > HEADER and event[4] == EventType.FORMAT_DESCRIPTION:
+            self.begun = int.from_bytes(event[:4], "little")
 
 
 class _Names(dict[bytes | str | int, str]):

@@ -30,12 +30,17 @@ class PreparedGroup(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where to read on: everything in `gtid_set` was read; without GTIDs, everything before `pos` in `file`."""
+    """Where to read on: everything in `gtid_set` was read; without GTIDs, everything before `pos` in `file`.
+
+    `file_begun` is when the server began that file (s since the epoch), by which it is told from another one of that
+    name; 0: not known.
+    """
 
     gtid_set: str
     file: str
     pos: int
     prepared: tuple[PreparedGroup, ...] = ()
+    file_begun: int = 0
 
 
 class MySQLGtids:

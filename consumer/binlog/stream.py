@@ -12,6 +12,7 @@ import ssl
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from functools import partial
 from types import TracebackType
 from typing import Final, Self
@@ -22,8 +23,9 @@ import pymysql
 from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BEGIN_ANEW, BinlogCorrupt, BinlogPurged, WrongServer
 from consumer.binlog.events import Event
+from consumer.binlog.files import FileBeginning
 from consumer.binlog.packets import FIRST_SIZE, PacketBuffer
-from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup
+from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup, ordered_position
 from consumer.binlog.rows import Fold
 from consumer.binlog.statements import Scope
 from consumer.binlog.transaction import PreparedFound
@@ -130,12 +132,12 @@ class _Line:
         self._session._write_bytes(struct.pack("<I", len(request)) + request)  # type: ignore[attr-defined]
         self._session._next_seq_id = 1  # type: ignore[attr-defined]
 
-    def read(self, decoder: BinlogDecoder, events: list[Event]) -> None:
+    def read(self, decoder: BinlogDecoder | FileBeginning, events: list[Event]) -> None:
         """Waits for at least one whole packet and appends the events of all that are here; none after `close`.
 
         Raises ConnectionLost, and what BinlogDecoder.decode raises.
         """
-        if decoder.has_payload:
+        if isinstance(decoder, BinlogDecoder) and decoder.has_payload:
             decoder.decode_payload(events)
         elif self._receive():
             if self._buffer.is_continued():
@@ -191,6 +193,10 @@ class _Line:
         """Ends the connection."""
         with suppress(pymysql.err.MySQLError, OSError):
             self._session._force_close()  # type: ignore[attr-defined]
+
+
+def _utc(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class BinlogStream:
@@ -262,9 +268,9 @@ class BinlogStream:
         return self._decoder.file if self._decoder else self._start.file
 
     @property
-    def file_started(self) -> int:
-        """When the server began the file at hand (s since the epoch); 0 while that is not known."""
-        return self._decoder.file_started if self._decoder else 0
+    def file_begun(self) -> int:
+        """When the server began `file` (s since the epoch); 0 while that is not known."""
+        return self._decoder.file_begun if self._decoder else self._start.file_begun
 
     @property
     def pos(self) -> int:
@@ -297,6 +303,8 @@ class BinlogStream:
 
     def _ask_for_stream(self) -> None:
         mariadb, by_gtid = self._demand_server()
+        if self._expected_server == self.server and self.file_begun:
+            self._demand_file(by_gtid=by_gtid)
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
         elsewhere = by_gtid and self._left not in ("", self.server)
         decoder.restart(elsewhere=elsewhere)
@@ -354,6 +362,33 @@ class BinlogStream:
                 f"{BEGIN_ANEW}"
             )
         return mariadb, by_gtid
+
+    def _demand_file(self, *, by_gtid: bool) -> None:
+        """Raises WrongServer where the server began another file of this name, or has none yet: it was reset.
+
+        Numbers of files and GTIDs begin anew then, and once they have grown beyond ours nothing else shows it.
+        By GTID, a file that was purged is not missed.
+        """
+        beginning = FileBeginning(self.file)
+        line = self._new_line()
+        try:
+            line.ask_file(self.file, 4)
+            while not beginning.begun and not self._closed:
+                line.read(beginning, [])
+        except BinlogPurged:
+            if not by_gtid:
+                raise
+            newest, _ = self._replica.binlog_position()
+            if ordered_position(newest, 0) >= ordered_position(self.file, 0):
+                return
+        finally:
+            line.close()
+        if beginning.begun != self.file_begun and not self._closed:
+            found = f"it began a {self.file} at {_utc(beginning.begun)}" if beginning.begun else "it has none that late"
+            raise WrongServer(
+                f"{self._address} was reset: our position {self.file}:{self.pos} is in a file that it began at"
+                f" {_utc(self.file_begun)}, and {found}; {BEGIN_ANEW}"
+            )
 
     def read(self) -> list[Event]:
         """Blocks until something arrived, then returns all events that are complete in the receive buffer.

@@ -32,7 +32,7 @@ def read_to(stream: BinlogStream, sought: LastKnown, end: tuple[str, int]) -> St
     while True:
         before = stream.prepared()
         events = stream.read()
-        if beat is not None and stream.file == beat.file and stream.file_started * 1000 > beat.sent_ms:
+        if beat is not None and stream.file == beat.file and stream.file_begun * 1000 > beat.sent_ms:
             return None  # the binlog was reset since
         for event in events:
             for part in event.parts() if isinstance(event, Single) else (event,):

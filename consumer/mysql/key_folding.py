@@ -16,6 +16,9 @@ KeyFolding = Callable[[str], str]
 OPAQUE: Final = "\u2261"
 """What a form begins with that is no key: weights in hexadecimal digits, or a key that the column cannot hold."""
 
+_NUL: Final = f"{OPAQUE}:"
+"""What the form of a key begins with that has NUL in it, which no text of PostgreSQL holds: behind it stands its UTF-8
+in hexadecimal digits, so that keys that differ stay different."""
 _ASCII: Final = tuple(map(chr, range(128)))
 _REMEMBERED: Final = 50_000
 
@@ -32,7 +35,12 @@ def folding_of(query: Query, collation: str, charset: str) -> KeyFolding:
 
 def unchanged(key: str) -> str:
     """The folding where every spelling is a key of its own."""
-    return key
+    return storable(key)
+
+
+def storable(form: str) -> str:
+    """A form as PostgreSQL can hold it, and no other form becomes."""
+    return f"{_NUL}{form.encode().hex()}" if "\0" in form or form.startswith(_NUL) else form
 
 
 class Foldings:
@@ -56,6 +64,8 @@ class Foldings:
 
     def spelled(self, form: str) -> str:
         """A key that has this form, for asking the server: of forms that are no keys, one that was folded lately."""
+        if form.startswith(_NUL):
+            return bytes.fromhex(form.removeprefix(_NUL)).decode()
         if form.startswith(OPAQUE):
             for folding in self._known.values():
                 if isinstance(folding, CollatedKeys) and form in folding.spelled:
@@ -69,7 +79,7 @@ def _binary(collation: Collation) -> KeyFolding:
         return unchanged
 
     def without_blanks(key: str) -> str:
-        return key.rstrip(" ")
+        return storable(key.rstrip(" "))
 
     return without_blanks
 
@@ -128,17 +138,19 @@ class CollatedKeys:
 
     def _translated(self, key: str) -> str:
         folded = key.translate(self._table)
-        return folded.rstrip(self._blanks) if self._blanks else folded
+        return storable(folded.rstrip(self._blanks) if self._blanks else folded)
 
     def _weighed(self, key: str) -> str:
         """The form of a key of ASCII, by the weights of its parts."""
         parts = [self._together.get(unit) or self._alone.get(unit) for unit in self._units.findall(key)]
         known = [weight for weight in parts if weight is not None]
-        return self._written(joined(known, self._collation.levels)) if len(known) == len(parts) else OPAQUE + key
+        return (
+            self._written(joined(known, self._collation.levels)) if len(known) == len(parts) else storable(OPAQUE + key)
+        )
 
     def _asked(self, key: str) -> str:
         weight = self._collation.weight(key)
-        form = OPAQUE + key if weight is None else self._written(weight)
+        form = storable(OPAQUE + key) if weight is None else self._written(weight)
         if len(self._forms) >= _REMEMBERED:
             oldest = next(iter(self._forms))
             if self.spelled.get(self._forms[oldest]) == oldest:
@@ -163,5 +175,5 @@ class CollatedKeys:
         parts = [self._alone[character] for character in text]
         # `ch` may stand for both its letters apart, where these together weigh otherwise: then they are digits.
         if self._kept(joined(parts, self._collation.levels)) == kept:
-            return text
+            return storable(text)
         return OPAQUE + "/".join(".".join(level) for level in kept)

@@ -433,7 +433,7 @@ class Copy:
         sequencer.cut()
         prepared = [PreparedTransaction(group.xid, group.file, group.pos) for group in stream.prepared()]
         self._transactions.commit(
-            sequencer.checkpoint(stream.server, stream.gtid_set(), stream.file, stream.pos, prepared)
+            sequencer.checkpoint(stream.server, stream.gtid_set(), stream.file, stream.pos, prepared, stream.file_begun)
         )
         self._covered = sequencer.sent
         self._due = _NEVER
@@ -500,7 +500,7 @@ def _stands(stream: BinlogStream) -> StreamPosition:
 def position(checkpoint: Checkpoint) -> Position:
     """Where BinlogStream starts for a checkpoint."""
     prepared = tuple(PreparedGroup(group.xid, group.file, group.pos) for group in checkpoint.prepared)
-    return Position(checkpoint.gtid_set, checkpoint.file, checkpoint.pos, prepared)
+    return Position(checkpoint.gtid_set, checkpoint.file, checkpoint.pos, prepared, checkpoint.file_begun)
 
 
 def at_present(

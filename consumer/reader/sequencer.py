@@ -403,11 +403,18 @@ class Sequencer:
             self.sent += 1
 
     def checkpoint(
-        self, server: str, gtid_set: str, file: str, pos: int, prepared: list[PreparedTransaction]
+        self,
+        server: str,
+        gtid_set: str,
+        file: str,
+        pos: int,
+        prepared: list[PreparedTransaction],
+        file_begun: int = 0,
     ) -> Checkpoint:
         """The checkpoint that covers all rows so far, after `cut` where a transaction is open.
 
-        The arguments are where the first source transaction starts that was not received whole.
+        The arguments are where the first source transaction starts that was not received whole, and when its file was
+        begun.
         """
         inside = self.in_transaction
         unfinished, unfinished_version, unfinished_ts_us = self._unfinished()
@@ -417,6 +424,7 @@ class Sequencer:
             gtid_set=gtid_set,
             file=file,
             pos=pos,
+            file_begun=file_begun,
             version=self.version,
             next_seqs=list(self._next_seqs),
             rows=max(self.rows, self._skip) if inside else self._skip,

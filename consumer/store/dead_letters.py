@@ -30,6 +30,7 @@ class Defect(StrEnum):
     OTHER_EPOCH = "other_epoch"
     REPEATED_NUMBER = "repeated_number"
     SKIPPED_NUMBER = "skipped_number"
+    FOREIGN = "foreign"
 
 
 class NoSuchDeadLetter(StoreError):

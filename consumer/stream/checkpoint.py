@@ -44,6 +44,9 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     """Version of the last source transaction or heartbeat before this point, in µs."""
     next_seqs: list[int]
+    file_begun: int = 0
+    """When the server began `file` (s since the epoch): after a reset there may be another one of its name. 0: unknown,
+    as in checkpoints of older releases."""
     rows: int = 0
     lanes_open: list[int] = []
     """Lanes in which the unfinished transaction has rows already and no `last` yet."""

@@ -45,6 +45,8 @@ class Undecodable(ValueError):
 _LARGEST: Final = 2**63 - 1
 Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=_LARGEST)]
 """What a bigint of PostgreSQL holds."""
+UserId = Annotated[int, msgspec.Meta(gt=NOBODY, le=_LARGEST)]
+"""A user's id. The smallest bigint is none: it stands for nobody, and pages of users begin behind it."""
 RowId = int | str
 """A claim's or requirement's id: the column's own type, which an applier need not know."""
 Moment = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999_999)]
@@ -75,7 +77,7 @@ class LaneBlock(msgspec.Struct, gc=False):
     epoch: int
     seq: Number
     version: Moment
-    user_id: Number | None
+    user_id: UserId | None
     last: bool
     moved: bool = False
     recheck: str | None = None
@@ -119,7 +121,7 @@ _NUMBER: Final = re.compile(r"-?\d+(\.\d+)?").fullmatch
 class Users(msgspec.Struct, gc=False):
     """Captured columns of `users` that the rules look at."""
 
-    id: Number
+    id: UserId
     current_signature_file_id: int | str | None = None
     is_enabled: bool | int | str | None = True
 
@@ -132,7 +134,7 @@ class Claims(msgspec.Struct, gc=False):
     """Captured columns of `claims` that the rules look at."""
 
     id: RowId
-    user_id: Number | None
+    user_id: UserId | None
     status: int | str | None = None
 
     def row(self) -> ClaimRow:

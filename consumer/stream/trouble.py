@@ -16,9 +16,14 @@ NOISE: Final = re.compile(r" \(after \d+ms in state \w+(?:[^()]|\([^()]*\))*\)|^
 TLS: Final = re.compile(r"SSL connection closed|PLAINTEXT broker listener|mismatch\?|connection closed by peer")
 """What it says where only one side speaks TLS, among other cases."""
 TLS_HINT: Final = "; perhaps only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener"
+SILENT_HINT: Final = (
+    "; perhaps nothing answers there, as where a broker hangs or something else has that port, or only one side speaks"
+    " TLS: compare KAFKA_SECURITY_PROTOCOL with that listener"
+)
 SUMMARY: Final = KafkaError._ALL_BROKERS_DOWN
 CUT_OFF: Final = (SUMMARY, KafkaError._TRANSPORT)
-"""What a call fails with where brokers close each connection at once. That they do is in the client's log alone."""
+"""What a call fails with where brokers close each connection at once, or take it and never answer. Which of the two it
+is, is in the client's log alone."""
 UNANSWERED: Final = (*CUT_OFF, KafkaError._TIMED_OUT)
 LOOK_SECONDS: Final = 0.5
 """How long a first question waits before we look at what the client says of its connections."""
@@ -88,7 +93,7 @@ class Trouble:
         reason: KafkaError = error.args[0]
         behind = self._last
         if behind is None:
-            return reason.str() + (TLS_HINT if reason.code() in CUT_OFF else "")
+            return reason.str() + (SILENT_HINT if reason.code() in CUT_OFF else "")
         words = NOISE.sub("", behind.str()).strip()
         return words + TLS_HINT if TLS.search(words) else words
 

@@ -151,7 +151,11 @@ EVENTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "Kafka lost its newest messages, and their numbers came again; the lane's leads are read live.",
             "Stop the reader, and run `consumer setup --repair`.",
         ),
-        "sequence_unknown": ("It cannot see which numbers the reader has given; the lane waits.", GOES_ON),
+        "number_given_twice": (
+            "Two different messages of a lane have one number; the lane's leads are read live.",
+            "Find out who else writes to the lanes' topics.",
+        ),
+        "sequence_unknown": ("It cannot see what numbers and versions the reader has given; the lane waits.", GOES_ON),
         "kafka_error_reported": ("Kafka's client reports an error, from which it recovers by itself.", GOES_ON),
     },
     "Reconciler": {

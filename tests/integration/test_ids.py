@@ -114,3 +114,26 @@ def test_a_document_on_no_claim_is_nobodys_until_it_is_put_on_one(world: ReaderW
     assert world.consumer("dead-letters", "list").stdout == "no dead letters\n"
     assert won(world) == []
     assert report_of(world, "verify")["in_step"] == 1
+
+
+def test_documents_whose_ids_differ_in_nul_alone_are_two_and_each_is_found_again(world: ReaderWorld) -> None:
+    """No text of PostgreSQL holds NUL: under another one, what comes next would not find its row."""
+    world.execute(
+        "ALTER TABLE claim_requirements MODIFY id CHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"
+    )
+    ids = "'ab'", "CONCAT('a', CHAR(0 USING utf8mb4), 'b')", "CONCAT('a', _utf8mb4 0xEFBFBD, 'b')"
+    with world.pipeline():
+        world.execute(
+            "INSERT INTO users (id, current_signature_file_id) VALUES (1, 'file')",
+            "INSERT INTO claims (id, user_id, status) VALUES (10, 1, 'open')",
+            *(f"INSERT INTO claim_requirements (id, claim_id, status) VALUES ({one}, 10, 'PENDING')" for one in ids),
+        )
+        until_read(lambda: len(held(world)["requirements"]) == len(ids), "we held all of them", world)
+        assert report_of(world, "verify")["in_step"] == 1
+        world.execute(f"DELETE FROM claim_requirements WHERE id = {ids[0]}")
+        until_read(lambda: len(held(world)["requirements"]) == len(ids) - 1, "one was gone", world)
+        world.execute(*(f"UPDATE claim_requirements SET status = 'approved' WHERE id = {one}" for one in ids[1:]))
+        until_read(lambda: won(world) == [(1, "requirements_completed")], "the customer had handed in all", world)
+    assert asked(world, "SELECT DISTINCT status FROM leadstream.requirements") == [("approved",)]
+    assert report_of(world, "verify")["in_step"] == 1
+    assert world.consumer("dead-letters", "list").stdout == "no dead letters\n"

@@ -69,7 +69,8 @@ class Scribe:
 
     def write_checkpoint(self) -> None:
         """What the reader writes last into every Kafka transaction."""
-        self._checkpoint = structs.replace(self._checkpoint, next_seqs=list(self.next_seqs))
+        version = max(self.sequencer.version, self.sequencer._begun_version)
+        self._checkpoint = structs.replace(self._checkpoint, next_seqs=list(self.next_seqs), version=version)
         self._producer.produce(self._checkpoints, encode(self._checkpoint), KEY, 0)
         self._producer.flush(30)
 

@@ -254,6 +254,28 @@ def test_a_message_that_skips_to_a_number_which_no_reader_gave_out_is_set_aside_
     assert world.value("SELECT count(*) FROM conversions") == 20
 
 
+@pytest.mark.parametrize("key", [b"5", b"stranger"])
+def test_a_foreign_message_with_the_number_that_is_due_moves_no_lane_and_the_change_with_that_number_is_applied(
+    world: ApplierWorld, key: bytes
+) -> None:
+    world.applier()
+    topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)
+    years_ahead = (time.time_ns() // 1000) + 10 * 365 * 86_400 * 1_000_000
+    with world.scribe as scribe:
+        scribe.transaction(("users", None, user(5), 5))
+        scribe.raw(topic, envelope(world, 5, seq=2, version=years_ahead), lane, key=key)
+    world.until(lambda: bool(world.value("SELECT count(*) FROM leadstream.dead_letters")))
+    where = f"WHERE lane = {lane} AND version < {years_ahead}"
+    assert world.query(f"SELECT next_seq FROM leadstream.lanes {where}") == [(2,)]
+    with world.scribe as scribe:
+        scribe.transaction(("users", user(5), user(5, 9), 5))
+    world.drain()
+    (letter,) = letters(world, 1)
+    assert (letter["reason"], letter["key"], letter["user_id"]) == ("foreign", key, 5)
+    assert world.value("SELECT count(*) FROM conversions") == 1
+    assert "numbers_lost" not in world.lines()
+
+
 def test_a_message_that_skips_far_ahead_hides_no_loss(world: ApplierWorld) -> None:
     world.applier()
     topic, lane = world.kafka.topic("users"), lane_of(5, world.lanes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -187,6 +188,48 @@ def test_a_server_that_was_reset_is_refused() -> None:
             for start in (reached, as_file(reached)):
                 with closing(source.stream(start)) as stream, pytest.raises((WrongServer, BinlogPurged)):
                     drain(stream)
+
+
+@pytest.mark.parametrize("flavor", ["mysql", "mariadb"])
+def test_a_server_that_was_reset_and_has_grown_beyond_our_position_is_refused(flavor: str) -> None:
+    """Names of files, positions and GTIDs are all given once more."""
+    servers = ensure([flavor])
+    with (
+        servers.private_mysql() if flavor == "mysql" else servers.private_mariadb() as server,
+        Source(server.url) as source,
+    ):
+        source.run(USERS, "FLUSH BINARY LOGS")
+        start = source.here()
+        insert(source, 5)
+        with closing(source.stream(start)) as stream:
+            stream.connect()
+            read_until(stream, source.here())
+            ours = position_of(stream)._replace(file_begun=stream.file_begun)
+            name = stream.server
+        for place in (ours, as_file(ours)):
+            with closing(demanding(source, place, name)) as stream:
+                stream.connect()
+                assert position_of(stream) == ours._replace(gtid_set=stream.gtid_set(), file_begun=0)
+        time.sleep(2)  # files of one second are not told apart
+        source.run("RESET MASTER" if flavor == "mariadb" else "RESET BINARY LOGS AND GTIDS")
+        insert(source, 20)
+        while source.here().file < ours.file:
+            source.run("FLUSH BINARY LOGS")
+        while (source.here().file, source.here().pos) <= (ours.file, ours.pos):
+            insert(source)
+        for place in (ours, as_file(ours)):
+            with (
+                closing(demanding(source, place, name)) as stream,
+                pytest.raises(WrongServer, match=r"was reset: .*consumer setup --repair --from now"),
+            ):
+                drain(stream)
+
+
+def demanding(source: Source, start: Position, name: str) -> BinlogStream:
+    """A stream that goes on where another one was, on that server only."""
+    stream = source.stream(start)
+    stream._expected_server = stream._left = name
+    return stream
 
 
 def test_domains_of_mariadb_are_followed_each() -> None:

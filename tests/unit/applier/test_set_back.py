@@ -31,8 +31,9 @@ SIGNED: Final = '{"id":1,"current_signature_file_id":7,"is_enabled":1}'
 class Message:
     """One of Kafka's."""
 
-    def __init__(self, topic: str, offset: int, value: str) -> None:
+    def __init__(self, topic: str, offset: int, value: str, key: bytes | None = b"1") -> None:
         self._said = topic, offset, value.encode()
+        self._key = key
 
     def error(self) -> None:
         return None
@@ -46,8 +47,8 @@ class Message:
     def offset(self) -> int:
         return self._said[1]
 
-    def key(self) -> bytes:
-        return b"1"
+    def key(self) -> bytes | None:
+        return self._key
 
     def value(self) -> bytes:
         return self._said[2]

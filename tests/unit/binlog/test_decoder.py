@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 
 import pytest
 
 from consumer.binlog.constants import ColumnType, EventType
 from consumer.binlog.decoder import BinlogDecoder
-from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, UndecodableEvent, WrongServer
+from consumer.binlog.errors import BinlogCorrupt, BinlogPurged, IdTaken, UndecodableEvent, WrongServer
 from consumer.binlog.events import (
     Begin,
     Commit,
@@ -26,7 +27,7 @@ from consumer.binlog.events import (
 )
 from consumer.binlog.gtid_event import tagged_gtid
 from consumer.binlog.position import Position
-from consumer.mysql.errors import ConnectionLost, PreconditionFailed
+from consumer.mysql.errors import ConnectionLost, Passing, PreconditionFailed
 from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoded, decoder, packed, payload, table_map
 
 
@@ -542,13 +543,48 @@ def test_mariadb_transactions_are_counted_by_domain() -> None:
     ("code", "text", "error"),
     [
         (1236, "the source has purged binary logs containing GTIDs that the replica requires", BinlogPurged),
+        (1236, "Cannot replicate because the source purged required binary logs. Replicate the missing", BinlogPurged),
         (1236, "Could not find first log file name in binary log index file", BinlogPurged),
+        (1236, "could not find next log", BinlogPurged),
+        (1236, "Could not open log file", BinlogPurged),
         (1236, "Could not find GTID state requested by slave in any binlog files. ... purged", BinlogPurged),
         (1236, "Client requested source to start replication from position > file size", WrongServer),
-        (1236, "A replica with the same server_uuid/server_id as this replica has connected", PreconditionFailed),
-        (1236, "bogus data in log event; some more", BinlogCorrupt),
-        (1236, "event read from binlog did not pass crc check", BinlogCorrupt),
+        (1236, "Client requested master to start replication from position < 4", WrongServer),
+        (1236, "Client requested master to start replication from impossible position; the first", WrongServer),
+        (1236, "Replica has more GTIDs than the source has, using the source's SERVER_UUID.", WrongServer),
+        (1236, "Error: connecting slave requested to start from GTID 0-1-5, which is not in the mas", WrongServer),
         (1236, "The binlog on the master is missing the GTID 0-1-5 requested by the slave (even though", WrongServer),
+        (1236, "A replica with the same server_uuid/server_id as this replica has connected", IdTaken),
+        (1236, "Cannot replicate GTID-transaction when @@GLOBAL.GTID_MODE = OFF, at file b", PreconditionFailed),
+        (1236, "Cannot replicate anonymous transaction when @@GLOBAL.GTID_MODE = ON, at", PreconditionFailed),
+        (1236, "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file b", ConnectionLost),
+        (1236, "memory allocation failed reading log event", ConnectionLost),
+        (1236, "Out of memory initializing format_description event", ConnectionLost),
+        (1236, "I/O error reading log event; the first event 'b' at 4", ConnectionLost),
+        (1236, "I/O error reading the header from the binary log", ConnectionLost),
+        (1236, "Binary log is not open", PreconditionFailed),
+        (1236, "Binary log is not open and failed to open index file to retrieve next", PreconditionFailed),
+        (1236, "Misconfigured master - master server_id is 0", PreconditionFailed),
+        (1236, "Slave can not handle replication events with the checksum that master is", PreconditionFailed),
+        (1236, "log event entry exceeded max_allowed_packet; Increase max_allowed_packet", PreconditionFailed),
+        (1236, "Event too big", PreconditionFailed),
+        (1236, "binlog truncated in the middle of event; consider out of disk space on source", BinlogCorrupt),
+        (1236, "bogus data in log event; some more", BinlogCorrupt),
+        (1236, "corrupted data in log event", BinlogCorrupt),
+        (1236, "event read from binlog did not pass crc check", BinlogCorrupt),
+        (1236, "Event crc check failed! Most likely there is event corruption.", BinlogCorrupt),
+        (1236, "Found invalid Format description event in binary log", BinlogCorrupt),
+        (1236, "Found invalid event in binary log", BinlogCorrupt),
+        (1236, "Found invalid binary log encryption header", BinlogCorrupt),
+        (1236, "Binlog has bad magic number;  It's not a binary log file that can be used by", BinlogCorrupt),
+        (1236, "Could not find format_description_event in binlog file", BinlogCorrupt),
+        (1236, "Failed to find format descriptor event in start of binlog", BinlogCorrupt),
+        (1236, "Corrupt Format_description event found or out-of-memory", BinlogCorrupt),
+        (1236, "Cannot get file password for encrypted replication log file, please check", PreconditionFailed),
+        (1236, "Failed to decrypt content read from binlog file.", PreconditionFailed),
+        (1236, "Could not decrypt binlog: encryption key error", PreconditionFailed),
+        (1236, "event decryption failure", PreconditionFailed),
+        (1236, "something that no server says today", ConnectionLost),
         (1053, "Server shutdown in progress", ConnectionLost),
     ],
 )
@@ -558,8 +594,11 @@ def test_refusals_of_the_server_are_named(code: int, text: str, error: type[Exce
     log = new_log()
     for cut in range(len(packet)):
         decoder().decode(log.data + packet[:cut], [])
-    with pytest.raises(error, match=text.split("(", maxsplit=1)[0].replace(".", r"\.").replace(">", ".")):
+    with pytest.raises(error, match=re.escape(text)) as raised:
         decoder().decode(log.data + packet, [])
+    assert isinstance(raised.value, Passing) == (error is ConnectionLost)
+    if error not in (ConnectionLost, PreconditionFailed, BinlogPurged, IdTaken):
+        assert "consumer setup --repair --from now" in str(raised.value)
 
 
 def test_the_end_of_the_stream_is_a_lost_connection() -> None:

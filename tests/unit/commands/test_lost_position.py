@@ -36,8 +36,8 @@ class Packets:
         return self._decoder.pos
 
     @property
-    def file_started(self) -> int:
-        return self._decoder.file_started
+    def file_begun(self) -> int:
+        return self._decoder.file_begun
 
     def read(self) -> list[Event]:
         events: list[Event] = []

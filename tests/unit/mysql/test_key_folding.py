@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from consumer.mysql.key_folding import OPAQUE, Foldings, folding_of, unchanged
+from consumer.store.arrays import stored
 from tests.unit.mysql.toy_server import CHARSET, COLLATION, ToyServer
 
 
@@ -44,3 +45,21 @@ def test_a_collation_is_learnt_once_for_all_sessions_and_each_knows_the_spelling
     assert not any("VERSION()" in statement for statement in second.asked)
     assert (one.spelled(form), other.spelled(form)) == ("Gr\u00fcn", "gr\u00fcn")
     assert other.spelled("plain") == "plain"
+
+
+@pytest.mark.parametrize("collation", ["latin1_bin", COLLATION])
+def test_a_key_with_nul_is_one_that_postgresql_holds_and_no_other_key_becomes(collation: str) -> None:
+    """As it is, PostgreSQL would have another text than the stream: whatever comes next would not find its row."""
+    foldings = Foldings(ToyServer().query)
+    fold = foldings.of(collation, CHARSET)
+    keys = ["a\0b", "ab", "a\ufffdb", "a\0", "a", "\0", "\0\0", f"{OPAQUE}:61"]
+    forms = [fold(key) for key in keys]
+    assert [stored(form) for form in forms] == forms
+    assert len(set(forms)) == len(keys)
+    for form in forms:
+        assert fold(foldings.spelled(form)) == form
+    assert foldings.spelled(fold("a\0b")) == "a\0b", "the server is asked for the key itself"
+
+
+def test_a_key_of_a_column_without_a_collation_is_held_the_same_way() -> None:
+    assert (unchanged("7"), stored(unchanged("a\0"))) == ("7", unchanged("a\0"))

@@ -32,7 +32,7 @@ COMMIT = Commit("b.000001", 99)
 class Backlog:
     """A stream that has always more to read; nearly all of it is of tables that are not captured."""
 
-    server, file, pos, drained = "s", "b.000001", 99, False
+    server, file, pos, file_begun, drained = "s", "b.000001", 99, 1_700_000_000, False
 
     def __init__(self, reads: list[list[Event]], clock: Clock, stop: Stop) -> None:
         self.reads = reads

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumer.leads.model import Change, ClaimRow, RequirementRow, Table, UserRow
 from consumer.stream.checkpoint import Checkpoint, PreparedTransaction, decode, encode
-from consumer.stream.envelope import LAST, MORE, NOBODY, READERS, EnvelopeWriter, LaneBlock
+from consumer.stream.envelope import LAST, MORE, NOBODY, READERS, EnvelopeWriter, LaneBlock, Undecodable, lane_block
 
 ids = st.integers(1, 2**63 - 1)
 counts = st.integers(1, 2**40)
@@ -94,6 +95,29 @@ def test_every_row_that_is_written_is_read_as_it_was(
     }
     assert document["transaction"] == {"id": "uuid:5", "total_order": 6, "data_collection_order": 7}
     assert document["ts_ms"] == 17
+
+
+@pytest.mark.parametrize(
+    ("user_id", "is_one"), [(-(2**63), False), (-(2**63) + 1, True), (2**63 - 1, True), (2**63, False)]
+)
+@pytest.mark.parametrize("table", ["users", "claims"])
+def test_the_smallest_bigint_is_no_user_and_no_message_of_it_passes_for_nobodys(
+    table: str, user_id: int, is_one: bool
+) -> None:
+    """It stands for nobody: a change of such a user would be passed over without a word."""
+    writer = EnvelopeWriter("p", "mysql", "company", 1)
+    writer.transaction(None, 9, "binlog.000001", 4, 1_000_000, 1_000_000)
+    row = {"id": user_id} if table == "users" else {"id": 7, "user_id": user_id}
+    for named in (str(user_id), "null"):
+        message = writer.row(table, "c", None, json.dumps(row), 44, 0, 1, 1, 1, named, False) + LAST
+        if is_one:
+            assert READERS[table](message.encode())[1].user_id == (NOBODY if named == "null" else user_id)
+        else:
+            with pytest.raises(Undecodable):
+                READERS[table](message.encode())
+        block = lane_block(message.encode())
+        assert block is not None
+        assert block.user_id == (user_id if is_one and named != "null" else None)
 
 
 def test_without_a_gtid_a_transaction_is_named_after_its_place() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
@@ -63,10 +65,25 @@ def test_what_stands_behind_a_failure_is_told_without_the_clients_own_words(comp
         assert told(KafkaError(code, complaint), DOWN).why(TIMED_OUT) == said
 
 
-def test_connections_that_are_closed_without_a_word_may_be_to_a_listener_that_speaks_tls() -> None:
+def test_connections_without_a_word_may_be_to_a_listener_that_hangs_or_to_one_that_speaks_tls() -> None:
     for code in (KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
         said = told(DOWN).why(KafkaException(KafkaError(code, "Failed to get metadata")))
-        assert said.startswith("Failed to get metadata; perhaps only one side speaks TLS: compare KAFKA_SECURITY")
+        assert said.startswith("Failed to get metadata; perhaps nothing answers there")
+        assert said.endswith("or only one side speaks TLS: compare KAFKA_SECURITY_PROTOCOL with that listener")
+
+
+@pytest.mark.parametrize("protocol", ["PLAINTEXT", "SSL"])
+def test_a_port_that_takes_connections_and_never_answers_is_no_matter_of_tls_alone(
+    monkeypatch: pytest.MonkeyPatch, protocol: str
+) -> None:
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", protocol)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        servers = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = KafkaSettings(kafka_bootstrap_servers=servers, topic_prefix="nowhere")
+        with CheckpointLog(settings, within=1.0) as checkpoints, pytest.raises(KafkaLost) as caught:
+            checkpoints.require()
+    assert "perhaps nothing answers there" in str(caught.value)
+    assert "or only one side speaks TLS" in str(caught.value)
 
 
 def test_where_nothing_stands_behind_it_the_failure_speaks_for_itself() -> None:
