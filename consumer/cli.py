@@ -52,7 +52,7 @@ def setup(
         int | None, typer.Option(min=1, max=1000, help="Raise LANES to this number; stop all processes first.")
     ] = None,
     create_call_centre: Annotated[
-        bool, typer.Option("--create-call-centre", help="Create the call centre's tables even if another schema has them.")
+        bool, typer.Option("--create-call-centre", help="Create the call centre's tables beside those of another schema.")
     ] = False,
     first_rules: Annotated[
         Path | None, typer.Option("--rules", help="A file of rules to start with; ignored if rules are in force.")

@@ -62,7 +62,7 @@ def run(
         float | None, typer.Option(min=0.0, max=876_000.0, help="Start of the window, in hours before now.")
     ] = None,
     everyone: Annotated[
-        bool, typer.Option("--everyone", help="Conversion sweeps: all leads of the queue, not only those called lately.")
+        bool, typer.Option("--everyone", help="Conversion sweeps: all of the queue, not only those called lately.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Find and confirm drift, but write nothing.")] = False,
     settle: Settle = False,
