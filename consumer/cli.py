@@ -52,7 +52,7 @@ def setup(
         int | None, typer.Option(min=1, max=1000, help="Raise LANES to this number; stop all processes first.")
     ] = None,
     create_call_centre: Annotated[
-        bool, typer.Option("--create-call-centre", help="Create the call centre's tables beside those of another schema.")
+        bool, typer.Option("--create-call-centre", help="Create call centre tables even if another schema has some.")
     ] = False,
     first_rules: Annotated[
         Path | None, typer.Option("--rules", help="A file of rules to start with; ignored if rules are in force.")
@@ -150,9 +150,7 @@ def read(
     end: Annotated[str | None, typer.Option("--to", help="With --dry-run: end at this FILE:POS.")] = None,
     skip: Annotated[
         list[str] | None,
-        typer.Option(
-            "--skip-event", help="Skip the unreadable event at FILE:POS; all leads are rechecked."
-        ),
+        typer.Option("--skip-event", help="Skip the unreadable event at FILE:POS; all leads are rechecked."),
     ] = None,
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""

@@ -55,9 +55,7 @@ JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 def run(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"{', '.join(STARTABLE)}, or all.")],
     *,
-    since: Annotated[
-        str | None, typer.Option(help="Start of the window, ISO 8601 (UTC if no zone is given).")
-    ] = None,
+    since: Annotated[str | None, typer.Option(help="Start of the window, ISO 8601 (UTC if no zone is given).")] = None,
     hours_back: Annotated[
         float | None, typer.Option(min=0.0, max=876_000.0, help="Start of the window, in hours before now.")
     ] = None,
