@@ -37,16 +37,16 @@ Settle = Annotated[
     bool,
     typer.Option(
         "--settle",
-        help="Give the stream up: take what lanes that stand still have yet to bring for lost, and write history by"
-        " the present. What they bring later is passed over.",
+        help="Give the stream up: what lanes that stand still have yet to bring counts as lost, and history is written"
+        " from the present. What they bring later is skipped.",
     ),
 ]
 SINCE = (
-    "Cutting over: also publish the conversions that were recorded in shadow mode since TIME, when the old system's"
-    " last complete scan began (ISO 8601, UTC where no zone is named). Without --repair they are only reported. One"
-    " that the old system recorded too is left out: each of its rows for the same customer and type with a"
-    " converted_at since TIME stands for one conversion, the earliest that happened before that (give or take a"
-    " minute between the clocks). What is published keeps its own time and id, so doing it twice adds nothing."
+    "At a cut-over: also publish the conversions that were recorded in shadow mode since TIME, when the old system's"
+    " last complete scan began (ISO 8601, UTC if no zone is given). Without --repair they are only reported. Those"
+    " that the old system recorded too are left out: each of its rows for the same customer and type with a"
+    " converted_at since TIME stands for one conversion, the earliest before it (give or take a minute between the"
+    " clocks). Published conversions keep their time and id, so doing it twice adds nothing."
 )
 JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
