@@ -45,27 +45,27 @@ def setup(
     start: Annotated[
         Start | None,
         typer.Option(
-            "--from", show_default="now", help="Where the reader begins: the server's present, or its oldest binlog."
+            "--from", show_default="now", help="Where the reader starts: at the present, or at the oldest binlog."
         ),
     ] = None,
     lanes: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Raise LANES to this: stop everything else before.")
+        int | None, typer.Option(min=1, max=1000, help="Raise LANES to this number; stop all processes first.")
     ] = None,
     create_call_centre: Annotated[
-        bool, typer.Option("--create-call-centre", help="Create its tables though another schema has such.")
+        bool, typer.Option("--create-call-centre", help="Create call centre tables even if another schema has some.")
     ] = False,
     first_rules: Annotated[
-        Path | None, typer.Option("--rules", help="A file of rules to begin with; where there are some, they stay.")
+        Path | None, typer.Option("--rules", help="A file of rules to start with; ignored if rules are in force.")
     ] = None,
     repair: Annotated[
         bool,
         typer.Option(
             "--repair",
-            help="Put right topics that somebody changed and a checkpoint that was lost; with --from now, begin anew.",
+            help="Repair changed topics and a lost checkpoint; with --from now, start again at the present.",
         ),
     ] = False,
 ) -> None:
-    """Prepare PostgreSQL and Kafka and record where the reader starts; twice changes nothing."""
+    """Prepare PostgreSQL and Kafka and record where the reader starts; running it again changes nothing."""
     from consumer.commands.raise_lanes import raise_lanes
     from consumer.commands.setup import prepare, warnings
     from consumer.doctor.quick import before_setup
@@ -104,9 +104,9 @@ def setup(
 @app.command(epilog="Example: consumer doctor --problems")
 def doctor(
     as_json: rules.AsJson = False,
-    problems: Annotated[bool, typer.Option("--problems", help="Only what failed or may.")] = False,
+    problems: Annotated[bool, typer.Option("--problems", help="Only failures and warnings.")] = False,
 ) -> None:
-    """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 where one fails, warnings are none."""
+    """Check every precondition on MySQL, Kafka and PostgreSQL; exit code 1 if one fails, 0 if some only warn."""
     from consumer.doctor import examine
     from consumer.doctor import report as page
     from consumer.doctor.check import State
@@ -150,9 +150,7 @@ def read(
     end: Annotated[str | None, typer.Option("--to", help="With --dry-run: end at this FILE:POS.")] = None,
     skip: Annotated[
         list[str] | None,
-        typer.Option(
-            "--skip-event", help="Pass over the event at FILE:POS that cannot be read; all leads are rechecked."
-        ),
+        typer.Option("--skip-event", help="Skip the unreadable event at FILE:POS; all leads are rechecked."),
     ] = None,
 ) -> None:
     """Follow the binlog and write every change to Kafka, until stopped."""
@@ -198,7 +196,7 @@ def _position(option: str, text: str) -> tuple[str, int]:
     return at[1], int(at[2])
 
 
-@app.command(epilog="Example: METRICS_PORT=9100 consumer apply")
+@app.command(epilog="Example: METRICS_PORT=9102 consumer apply")
 def apply() -> None:
     """Apply changes from Kafka to PostgreSQL, until stopped; any number of these may run."""
     import structlog
@@ -230,9 +228,9 @@ def apply() -> None:
 @app.command("status", epilog="Example: consumer status --watch")
 def show_status(
     as_json: rules.AsJson = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds, until Ctrl-C.")] = False,
 ) -> None:
-    """Where reader and lanes stand: owner, next number, lag, rechecks, dead letters; code 1 if a server is silent."""
+    """Show reader and lanes: owner, next number, lag, rechecks, dead letters; exit code 1 if a server is silent."""
     from consumer.commands import status
     from consumer.settings import DatabaseSettings, KafkaSettings, demand, load
 
@@ -261,7 +259,7 @@ def explain_user(
     user_id: Annotated[int, typer.Argument(min=-(2**63), max=2**63 - 1, help="The customer's id in MySQL.")],
     as_json: rules.AsJson = False,
 ) -> None:
-    """Why a customer is, or is not, in a queue: state, rule, stints, conversions, and what MySQL says live."""
+    """Explain why a customer is, or is not, in a queue: state, rule, stints, conversions, and MySQL live."""
     from consumer.commands.explain import explanation
     from consumer.settings import DatabaseSettings, ReplicaSettings, demand, load, refuse_word_lists
 
@@ -277,14 +275,14 @@ def explain_user(
 
 @app.command(epilog="Example: consumer audit --last 1h")
 def audit(
-    last: Annotated[str | None, typer.Option(show_default="1h", help="The last stretch so long: 90m, 1h, 2d.")] = None,
+    last: Annotated[str | None, typer.Option(show_default="1h", help="How far back: 90m, 1h, 2d.")] = None,
     begin: Annotated[
-        str | None, typer.Option("--from", help="Instead: from this time on, as 2026-11-29T14:00, in UTC.")
+        str | None, typer.Option("--from", help="Instead of --last: from this time, as 2026-11-29T14:00, in UTC.")
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", show_default="now", help="With --from: to this time.")] = None,
+    end: Annotated[str | None, typer.Option("--to", show_default="now", help="With --from: until this time.")] = None,
     as_json: rules.AsJson = False,
 ) -> None:
-    """Hold the binlog, as another's decoder reads it, against Kafka; exit code 3: rows differ, 4: not all was read."""
+    """Compare the binlog, read by an independent decoder, with Kafka; exit code 3: rows differ, 4: not all was read."""
     from rich.console import Console
 
     from consumer.audit.audit import Times
@@ -324,7 +322,7 @@ def audit(
 def show_settings(
     as_json: rules.AsJson = False,
 ) -> None:
-    """Every setting as a process here would take it, and where it is from; secrets are masked."""
+    """Settings of reader and appliers as they apply here, and where each is from; secrets are masked."""
     from consumer.commands import settings
 
     found = settings.settings()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="The safety net: sweeps, backfill, verify and aging, through the same ledger as the stream.",
+    epilog="Example: reconciler verify",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -36,16 +37,16 @@ Settle = Annotated[
     bool,
     typer.Option(
         "--settle",
-        help="Give the stream up: take what lanes that stand still have yet to bring for lost, and write history by"
-        " the present. What they bring later is passed over.",
+        help="Give the stream up: what lanes that stand still have yet to bring counts as lost, and history is written"
+        " from the present. What they bring later is skipped.",
     ),
 ]
 SINCE = (
-    "Cutting over: also publish the conversions that were recorded in shadow mode since TIME, when the old system's"
-    " last complete scan began (ISO 8601, UTC where no zone is named). Without --repair they are only reported. One"
-    " that the old system recorded too is left out: each of its rows for the same customer and type with a"
-    " converted_at since TIME stands for one conversion, the earliest that happened before that (give or take a"
-    " minute between the clocks). What is published keeps its own time and id, so doing it twice adds nothing."
+    "At a cut-over: also publish the conversions that were recorded in shadow mode since TIME, when the old system's"
+    " last complete scan began (ISO 8601, UTC if no zone is given). Without --repair they are only reported. Those"
+    " that the old system recorded too are left out: each of its rows for the same customer and type with a"
+    " converted_at since TIME stands for one conversion, the earliest before it (give or take a minute between the"
+    " clocks). Published conversions keep their time and id, so doing it twice adds nothing."
 )
 JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 
@@ -54,23 +55,21 @@ JSON = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
 def run(
     names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"{', '.join(STARTABLE)}, or all.")],
     *,
-    since: Annotated[
-        str | None, typer.Option(help="Begin of the window, ISO 8601 (UTC where no zone is named).")
-    ] = None,
+    since: Annotated[str | None, typer.Option(help="Start of the window, ISO 8601 (UTC if no zone is given).")] = None,
     hours_back: Annotated[
-        float | None, typer.Option(min=0.0, max=876_000.0, help="Begin of the window, in hours before now.")
+        float | None, typer.Option(min=0.0, max=876_000.0, help="Start of the window, in hours before now.")
     ] = None,
     everyone: Annotated[
-        bool, typer.Option("--everyone", help="Conversion sweeps: not only leads called lately.")
+        bool, typer.Option("--everyone", help="Conversion sweeps: all of the queue, not only those called lately.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Find and confirm drift, but write nothing.")] = False,
     settle: Settle = False,
     interval: Annotated[
-        float | None, typer.Option(min=0.1, max=604_800.0, help="Repeat every so many seconds until stopped.")
+        float | None, typer.Option(min=0.1, max=604_800.0, help="Repeat after this many seconds, until stopped.")
     ] = None,
     as_json_: JSON = False,
 ) -> None:
-    """Runs sweeps: compares users with MySQL, confirms what differs, and repairs it through the ledger."""
+    """Run sweeps: compare customers with MySQL, confirm what differs, and repair it through the ledger."""
     from consumer.settings import load
     from reconciler.runs.sweeps import SweepScope
     from reconciler.settings import SweepSettings
@@ -113,11 +112,11 @@ def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: SweepScope, stop: 
 @app.command(epilog="Example: reconciler backfill")
 def backfill(
     restart: Annotated[
-        bool, typer.Option("--restart", help="Begin at the first user, not where the last one ended.")
+        bool, typer.Option("--restart", help="Start at the first user, not where the last one ended.")
     ] = False,
     as_json_: JSON = False,
 ) -> None:
-    """Gives every user of MySQL that is unknown here a first stint; no conversions, resumable, beside the stream."""
+    """Give every customer who is not known yet a first stint; records no conversions, and can be resumed."""
     from consumer.progress import progress_for
 
     with _tools() as (tools, stop), tools.backfill() as filling:
@@ -130,13 +129,13 @@ def backfill(
 @app.command(epilog="Example: reconciler verify --sample 1000, then reconciler verify --repair")
 def verify(
     *,
-    repair: Annotated[bool, typer.Option("--repair", help="Repair what differs, not only report it.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what differs instead of only reporting it.")] = False,
     settle: Settle = False,
-    sample: Annotated[int | None, typer.Option(min=1, help="Compare only so many users, chosen by chance.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare only this many users, chosen at random.")] = None,
     conversions_since: Annotated[str | None, typer.Option(metavar="TIME", help=SINCE)] = None,
     as_json_: JSON = False,
 ) -> None:
-    """Compares every user, entry and conversion; exit code 1 where drift is left or not all were compared."""
+    """Compare every customer, entry and conversion; exit code 1 if drift is left or not all were compared."""
     from consumer.progress import progress_for
 
     since = _since(conversions_since, "--conversions-since")
@@ -157,7 +156,7 @@ def recheck(
     users: Annotated[list[int], typer.Argument(metavar="ID…", min=-(2**63), max=2**63 - 1, help="Customers' ids.")],
     as_json_: JSON = False,
 ) -> None:
-    """Reads customers live, whatever sweeps are about, with all rechecks that are due, and repairs what differs."""
+    """Read these customers live, process all other rechecks that are due, and repair what differs."""
     from consumer.store.conflicts import again_if_in_the_way
     from consumer.store.leads import ASKED_FOR_BY
     from reconciler.runs.repair import ask_for_rechecks
@@ -177,7 +176,7 @@ def recheck(
 
 @app.command(epilog="Example: AGING_TIMEZONE=Europe/London reconciler age")
 def age() -> None:
-    """Adds 1 to every active score below the ceiling for today and each day that was missed; never twice for a day."""
+    """Add 1 to every active score below the ceiling, for today and each missed day; never twice for a day."""
     from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load
     from reconciler.runs.aging import age as age_scores
     from reconciler.settings import AgingSettings, SweepSettings
@@ -199,7 +198,7 @@ def age() -> None:
 
 @app.command(name=ATTRIBUTION, epilog="Example: reconciler attribution")
 def attribution() -> None:
-    """Notes whose calls earned each conversion, where nobody else did; `attribution` in the rules says which calls."""
+    """Record whose calls earned each conversion, unless it is recorded; `attribution` in the rules says which count."""
     from consumer.store.errors import StoreError
     from reconciler.runs.attribution import attribute
 
@@ -221,7 +220,7 @@ def attribution() -> None:
 
 @app.command(epilog="Example: HTTP_PORT=8080 reconciler serve, then look at http://127.0.0.1:8080/")
 def serve() -> None:
-    """Runs the schedule and answers HTTP: a status page, pre-call checks, explanations, metrics; until stopped."""
+    """Run the schedule and answer HTTP (status page, API with pre-call checks, metrics) until stopped."""
     from consumer.settings import DatabaseSettings, DeadLetterSettings, DiscoverySettings, ReplicaSettings, demand, load
     from consumer.store.connection import cut_when_stopped
     from reconciler.runs.sessions import load_settings

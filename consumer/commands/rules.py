@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from consumer.leads.rule_file import RuleFile
     from consumer.store.rules import Adopted
 
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A file of rules (TOML); `rules show` prints one.")]
 
 app = typer.Typer(

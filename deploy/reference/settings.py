@@ -14,8 +14,8 @@ from reconciler import settings as net
 
 ABOUT: Final = """# Settings
 
-Made by `make reference` from the declarations in the code; not edited by hand. `consumer settings` shows the values as
-a process would take them, and where each is from.
+Made by `make reference` from the declarations in the code; not edited by hand. `consumer settings` shows those
+of reader and appliers as they apply where it is run, and where each is from.
 
 Each may be a variable of the environment, the content of the file that `<NAME>_FILE` names, or a line of `.env`; the
 first of these counts. `HEALTH_SECONDS` is a variable only: the age of the last batch (60 s) from which

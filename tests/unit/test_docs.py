@@ -89,3 +89,14 @@ def test_every_make_target_that_is_named_is_there() -> None:
     named = {target for text in pages for target in re.findall(r"\bmake (?:-s )?([a-z][a-z-]+)`", text)}
     assert {"demo", "test", "bench", "docs"} <= named | set(re.findall(r"^    make ([a-z]+)", README, re.MULTILINE))
     assert named <= targets
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    named = {
+        place
+        for page in pages
+        for place in re.findall(r"\b(?:unit|integration|chaos)/[a-z_0-9/]+(?:\.py)?", page.read_text())
+    }
+    assert "integration/runbook" in named
+    assert {place for place in named if not (ROOT / "tests" / place).exists()} == set()
