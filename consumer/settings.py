@@ -319,7 +319,7 @@ class ReaderSettings(_Settings):
     reader_deadline_seconds: float = Field(default=30.0, gt=0)
     """A connection on which nothing arrives for so long is taken for dead."""
     claim_cache_size: int = Field(default=1_000_000, ge=1000)
-    """Claims whose user the reader remembers."""
+    """Claims whose user the reader remembers: a million take up to 142 MB, with UUIDs for keys 174."""
     skip_unchanged_updates: bool = False
     """True sends no message for an update that changes no captured column but `updated_at`, as most of a company's
     writes do (Debezium's `skip.messages.without.change`). Whoever else reads the topics misses them then."""
