@@ -50,6 +50,17 @@ def test_taking_lanes_moves_them_on(store: LeadStore, database: str) -> None:
     )
 
 
+def test_an_applier_is_known_to_be_there_before_anything_is_applied(store: LeadStore, database: str) -> None:
+    with store.transaction() as tx:
+        tx.take([move(2, 1, 8)])
+    store.begin_stream("another")
+    owners = "SELECT array_agg(owner ORDER BY lane), count(moved_at) FROM leadstream.lanes"
+    assert row(database, owners) == (["another", "another", "me:1", "another"], LANES)
+    assert store.lanes([0])[0] == LaneState(1, 1, 0, {}), "nothing has moved"
+    store.begin_stream("a third")
+    assert row(database, owners) == (["another", "another", "me:1", "another"], LANES)
+
+
 def test_a_transaction_that_fails_leaves_its_lanes_where_they_were(store: LeadStore) -> None:
     with pytest.raises(ZeroDivisionError):
         attempt(store, lambda tx: tx.take([move(0, 1, 4)]), fail)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 from consumer.progress import LineProgress
 from tests.integration.reconciler.world import ReconcilerWorld, refuse
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 def test_a_backfill_gives_every_user_a_first_stint_and_no_conversion(world: ReconcilerWorld) -> None:
@@ -70,6 +71,24 @@ def test_a_backfill_leaves_a_user_to_the_stream_whose_creation_is_still_on_its_w
     world.pass_lanes()
     world.sweep("rechecks")
     assert world.queues() == {1: "unsigned_users", 2: "unsigned_users"}, "the stream has passed it and not brought it"
+
+
+def test_a_backfill_waits_until_appliers_that_are_there_have_moved_every_lane(mysql_world: ReconcilerWorld) -> None:
+    world = mysql_world
+    world.user(1)
+    world.pg("UPDATE leadstream.lanes SET owner = 'applier-1', moved_at = now()")
+    report = world.backfill()
+    assert report.outcome == "failed"
+    assert report.error is not None
+    assert "not every lane has moved yet" in report.error
+    assert world.queues() == {}
+    world.still_seconds = 60.0
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(world.backfill)
+        assert not wait([running], 1.0).done
+        world.pass_lanes()
+        report = running.result(PATIENCE)
+    assert (report.outcome, report.tally.first_seen) == ("ok", 1)
 
 
 def test_a_backfill_that_was_stopped_goes_on_where_it_ended(mysql_world: ReconcilerWorld) -> None:
