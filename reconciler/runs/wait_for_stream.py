@@ -76,14 +76,16 @@ class LaneMonitor:
         """Where lanes stand at the moment."""
         points = self._read()
         now = time.monotonic()
-        found = Waited(set(), set())
-        for lane, mark in marks.items():
+        for lane in {*points, *marks}:
             point = points.get(lane)
             position = None if point is None else (point.version, point.next_seq)
             if lane not in self._seen or self._seen[lane][0] != position:
                 self._seen[lane] = position, now
-            is_still = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
+        found = Waited(set(), set())
+        for lane, mark in marks.items():
+            point = points.get(lane)
             if point is None or point.version < mark:
+                is_still = max(now - self._seen[lane][1], point.still if point else 0.0) >= self._still
                 (found.still if is_still else found.lagging).add(lane)
         return found if found.lagging or has_begun(points) else Waited(set(), set())
 
