@@ -272,8 +272,8 @@ class LaneStream:
     def _judge_doubts(self, now: float) -> None:
         """Goes on with doubtful messages that a reader gave out, and sets the others aside."""
         doubtful = [number for number, lane in self._lanes.items() if lane.in_doubt]
-        latest = self._foreign.judge_versions([self._lanes[number] for number in doubtful], now) if doubtful else 0
-        if latest:
+        if doubtful:
+            latest = self._foreign.judge_versions([self._lanes[number] for number in doubtful], now)
             self._intake.latest = max(self._intake.latest, latest)
             self._gather(doubtful)
             self._throttle()
