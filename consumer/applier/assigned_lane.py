@@ -135,6 +135,10 @@ class Lane:
         self._waits.pop(seq, None)
         return self.merge.drop(seq)
 
+    def believe(self, latest: int) -> None:
+        """Doubts no longer what has no later version (µs) than this one, which a reader gave out."""
+        self.doubts = {seq: doubt for seq, doubt in self.doubts.items() if doubt.change.version > latest}
+
     def displace(self, seq: int) -> None:
         """Takes out a message held that is doubtful, for another one that has its number."""
         self.displaced.append(self.doubts[seq])
@@ -244,12 +248,16 @@ class Lane:
 
 
 class Doubt(NamedTuple):
-    """A message whose version no reader may have given out: its number, its place, and what it says."""
+    """A message whose version no reader may have given out: its number, its place, and what it says.
+
+    `is_aside`: it cannot be read, and is a dead letter whoever wrote it.
+    """
 
     seq: int
     partition: int
     offset: int
     change: Change
+    is_aside: bool = False
 
 
 @dataclass(slots=True)

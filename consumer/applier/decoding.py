@@ -94,7 +94,8 @@ class Intake:
                     lane, partition, message, Defect.UNDECODABLE, "it comes after a lane that does not exist", latest
                 )
             else:
-                if block.seq in lane.doubts and block.version <= latest:
+                doubt = lane.doubts.get(block.seq)
+                if doubt is not None and block.version <= latest and doubt.change != change:
                     lane.displace(block.seq)
                 if not lane.merge.push(partition, block.seq, offset, change):
                     self._repeated(lane, partition, message, block, change, latest)
@@ -138,7 +139,7 @@ class Intake:
         """Makes a dead letter of a message.
 
         The number of one that cannot be read otherwise counts as taken: nothing waits for it. Not that of a foreign
-        one, nor of one with a later version than `latest`, which would take the lane with it.
+        one; one with a later version than `latest`, which would take the lane with it, is doubtful.
         """
         offset: int = message.offset()  # type: ignore[assignment]
         key, value = message.key(), message.value()
@@ -149,10 +150,12 @@ class Intake:
         is_foreign = block is not None and not _may_be_ours(key, block, lane.number, self._lane_count)
         # One of another lane is read live where that one brings it.
         user_id = about if about is not None and lane_of(about, self._lane_count) == lane.number else None
-        numbered = block is not None and block.epoch == lane.epoch and not is_foreign and block.version <= latest
+        numbered = block is not None and block.epoch == lane.epoch and not is_foreign
         if block is not None and numbered:
             unread = end_of(block) if user_id is None else unreadable(block, user_id, LANE_TABLES[partition], detail)
             numbered = lane.merge.push(partition, block.seq, offset, unread)
+            if numbered and block.version > latest:
+                lane.doubts[block.seq] = Doubt(block.seq, partition, offset, unread, is_aside=True)
         elif defect is not Defect.REPEATED_NUMBER:
             lane.merge.pass_over(partition, offset)
         ours = not is_foreign and (user_id is not None or LANE_TOPICS[partition] == HEARTBEATS)

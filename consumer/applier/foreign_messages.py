@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import structlog
@@ -32,6 +33,8 @@ FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 MOST_AT_ONCE: Final = 100
 """Foreign messages set aside at one look; the next one takes the next."""
+JUDGE_SECONDS: Final = 0.5
+"""How long after one question about doubtful messages the next one is asked."""
 STILL_SECONDS: Final = 5.0
 """What a lane holds furthest ahead is suspicious where it stays the same for so long."""
 
@@ -47,14 +50,22 @@ Originals = Callable[[int, int, int], Content]
 class ForeignMessages:
     """The search for foreign messages, which become dead letters of their lanes."""
 
-    def __init__(self, topics: Sequence[str], newest: Newest, originals: Originals) -> None:
-        """`topics` are the full names, in the order of a lane's partitions."""
+    def __init__(
+        self, topics: Sequence[str], newest: Newest, originals: Originals, overtaken: Callable[[], None]
+    ) -> None:
+        """`topics` are the full names, in the order of a lane's partitions.
+
+        `overtaken` is called where the newest checkpoint is of a later epoch than the lane: PostgreSQL, which is moved
+        into an epoch first, knows where the lanes stand now.
+        """
         self._topics = topics
         self._newest = newest
         self._originals = originals
+        self._overtaken = overtaken
         self._given: dict[int, tuple[int, int]] = {}
         self._tops: dict[int, int] = {}
         self._looked_at = 0.0
+        self._judge_at = 0.0
         self._ask_at = 0.0
         self._pause = FIRST_PAUSE_SECONDS
 
@@ -88,58 +99,71 @@ class ForeignMessages:
                 )
                 lane.drop(seq)
 
-        return self._ask(lane, now, search) and top < due
+        return self._ask([lane], now, search) and top < due
 
-    def judge_versions(self, lane: Lane, now: float) -> int:
-        """Goes on with the doubtful messages of a lane that a reader gave out, and sets the others aside.
+    def judge_versions(self, lanes: Sequence[Lane], now: float) -> int:
+        """Goes on with the doubtful messages of lanes that a reader gave out, and sets the others aside.
 
-        Returns the newest version (µs) that a reader gave out, as far as we know; 0: Kafka does not say, and the lane
-        stands. `now` is as in `all_numbered`.
+        One answer is about all lanes: it is never behind what was given to us before the question. Returns the newest
+        version (µs) that a reader gave out, as far as we know; 0: Kafka does not say, or was asked just now, and the
+        lanes stand. `now` is as in `all_numbered`.
         """
+        if now < self._judge_at:
+            return 0
         latest = 0
 
         def search(newest: Checkpoint) -> None:
             nonlocal latest
             latest = max(newest.version, newest.unfinished_version)
-            for doubt in list(lane.doubts.values())[:MOST_AT_ONCE]:
-                if doubt.change.version > latest:
-                    self._set_aside_doubtful(lane, doubt, latest)
-                    lane.drop(doubt.seq)
-                else:
-                    del lane.doubts[doubt.seq]
-            for doubt in lane.displaced[:MOST_AT_ONCE]:
-                self._set_aside_doubtful(lane, doubt, latest)
-                lane.displaced.remove(doubt)
-                if doubt.change.version <= latest:  # it may have been the reader's: nobody says which of the two was
-                    lane.lose(doubt.change, latest)
+            for lane in lanes:
+                lane.believe(latest)
+            for lane in lanes:
+                self._set_doubts_aside(lane, latest)
 
-        return latest if self._ask(lane, now, search) else 0
+        self._ask(lanes, now, search)
+        self._judge_at = time.monotonic() + JUDGE_SECONDS
+        return latest
+
+    def _set_doubts_aside(self, lane: Lane, latest: int) -> None:
+        for doubt in list(islice(lane.doubts.values(), MOST_AT_ONCE)):
+            self._set_aside_doubtful(lane, doubt, latest)
+            lane.drop(doubt.seq)
+        for doubt in lane.displaced[:MOST_AT_ONCE]:
+            self._set_aside_doubtful(lane, doubt, latest)
+            lane.displaced.remove(doubt)
+            if doubt.change.version <= latest:  # it may have been the reader's: nobody says which of the two was
+                lane.lose(doubt.change, latest)
 
     def _set_aside_doubtful(self, lane: Lane, doubt: Doubt, latest: int) -> None:
+        if doubt.is_aside:
+            return
         ahead = (doubt.change.version - latest) / 1e6
         defect, detail = Defect.REPEATED_NUMBER, f"number {doubt.seq} came twice"
         if ahead > 0:
             defect, detail = Defect.FOREIGN, f"{ahead:.0f} s later than the newest that the reader gave out"
         self._set_aside(lane, doubt.partition, doubt.offset, defect, detail, doubt.change.user_id)
 
-    def _ask(self, lane: Lane, now: float, search: Callable[[Checkpoint], None]) -> bool:
-        """Searches a lane by the newest checkpoint; False where Kafka does not say, or was asked in vain just now."""
+    def _ask(self, lanes: Sequence[Lane], now: float, search: Callable[[Checkpoint], None]) -> bool:
+        """Searches lanes by the newest checkpoint; False where Kafka does not say, or was asked in vain just now."""
         if now < self._ask_at:
             return False
         try:
             found = self._newest()
             self._given = {number: (found.epoch, next_seq) for number, next_seq in enumerate(found.next_seqs)}
-            if not self._next_seq(lane):
-                raise NoCheckpoint(f"the newest checkpoint is not of epoch {lane.epoch}")
+            if any(found.epoch > lane.epoch for lane in lanes):
+                self._overtaken()
+            for lane in lanes:
+                if not self._next_seq(lane):
+                    raise NoCheckpoint(f"the newest checkpoint is not of epoch {lane.epoch}")
             search(found)
         except (KafkaLost, KafkaRefused, NoCheckpoint, CheckpointUnreadable) as error:
             self._ask_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
             log.warning(
                 "sequence_unknown",
-                lane=lane.number,
+                lanes=[lane.number for lane in lanes],
                 reason=str(error),
-                hint="the lane waits for its missing numbers and asks again",
+                hint="the lanes stand until it is known; it is asked again",
             )
             return False
         self._pause = FIRST_PAUSE_SECONDS

@@ -73,7 +73,7 @@ class LaneStream:
         self._gaps: Final = Gaps(ends_in_kafka(self._topics, kafka))
         self._intake: Final = Intake(self._topics, kafka.lanes, self._gaps)
         self._foreign: Final = ForeignMessages(
-            self._topics, newest_in_kafka(kafka), originals_in_kafka(kafka, self._topics)
+            self._topics, newest_in_kafka(kafka), originals_in_kafka(kafka, self._topics), self.reposition
         )
         self._credentials: Final = Credentials(kafka)
         self._consumer: Final = _consumer(kafka.librdkafka, self.group)
@@ -209,6 +209,7 @@ class LaneStream:
                 " again"
             )
         now = time.monotonic()
+        self._judge_doubts(now)
         if now >= self._looked_at + LOOK_SECONDS:
             self._looked_at = now
             self._pass_gaps(now)
@@ -268,12 +269,18 @@ class LaneStream:
         if resume:
             self._consumer.resume(resume)
 
+    def _judge_doubts(self, now: float) -> None:
+        """Goes on with doubtful messages that a reader gave out, and sets the others aside."""
+        doubtful = [number for number, lane in self._lanes.items() if lane.in_doubt]
+        if doubtful:
+            latest = self._foreign.judge_versions([self._lanes[number] for number in doubtful], now)
+            self._intake.latest = max(self._intake.latest, latest)
+            self._gather(doubtful)
+            self._throttle()
+
     def _pass_gaps(self, now: float) -> None:
         """Sets aside what has no number of ours, and goes on behind numbers that are lost."""
         for number, lane in self._lanes.items():
-            if lane.in_doubt:
-                self._intake.latest = max(self._intake.latest, self._foreign.judge_versions(lane, now))
-                self._gather([number])
             if lane.in_doubt:
                 continue
             missing = self._gaps.lost(lane, now)

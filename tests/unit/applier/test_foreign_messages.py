@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from consumer.applier.assigned_lane import Lane
-from consumer.applier.foreign_messages import MOST_AT_ONCE, STILL_SECONDS, ForeignMessages
+from consumer.applier.assigned_lane import Doubt, Lane
+from consumer.applier.foreign_messages import JUDGE_SECONDS, MOST_AT_ONCE, STILL_SECONDS, ForeignMessages
 from consumer.leads.model import Change, Table, UserRow
 from consumer.store.dead_letters import Content, DeadLetter
 from consumer.store.lanes import LaneState
@@ -16,9 +16,9 @@ from consumer.stream.errors import KafkaLost
 from consumer.stream.topics import LANE_TOPICS
 
 
-def checkpoint(next_seq: int, epoch: int = 1) -> Checkpoint:
+def checkpoint(*next_seqs: int, epoch: int = 1, version: int = 0) -> Checkpoint:
     return Checkpoint(
-        epoch=epoch, flavor="mysql", server="", gtid_set="", file="", pos=4, version=0, next_seqs=[next_seq]
+        epoch=epoch, flavor="mysql", server="", gtid_set="", file="", pos=4, version=version, next_seqs=[*next_seqs]
     )
 
 
@@ -33,6 +33,7 @@ class Kafka:
         self.newest = newest
         self.readable = True
         self.asked = 0
+        self.overtaken = 0
 
     def ask(self) -> Checkpoint:
         self.asked += 1
@@ -45,16 +46,29 @@ class Kafka:
             raise KafkaLost("no answer")
         return Content(b"key", b"%d %d %d" % (lane, partition, offset))
 
+    def overtake(self) -> None:
+        self.overtaken += 1
+
     @property
     def foreign(self) -> ForeignMessages:
-        return ForeignMessages(LANE_TOPICS, self.ask, self.original)
+        return ForeignMessages(LANE_TOPICS, self.ask, self.original, self.overtake)
 
 
-def lane(*held: int, next_seq: int = 5) -> Lane:
-    made = Lane(0, LaneState(1, next_seq, 0, {}), 10_000)
+def lane(*held: int, next_seq: int = 5, number: int = 0) -> Lane:
+    made = Lane(number, LaneState(1, next_seq, 0, {}), 10_000)
     for offset, seq in enumerate(held):
         assert made.merge.push(0, seq, offset, change(seq))
     return made
+
+
+def doubtful(one: Lane, *versions: int) -> Lane:
+    """A lane that holds doubtful messages of these versions, from its next number on."""
+    for offset, version in enumerate(versions):
+        seq = one.merge.next_seq + offset
+        held = change(seq)._replace(version=version)
+        assert one.merge.push(0, seq, offset, held)
+        one.doubts[seq] = Doubt(seq, 0, offset, held)
+    return one
 
 
 def letters(one: Lane) -> list[DeadLetter]:
@@ -130,7 +144,78 @@ def test_a_checkpoint_of_another_epoch_says_nothing_about_a_lane() -> None:
     kafka = Kafka(checkpoint(1, epoch=2))
     one = lane(1000)
     assert not kafka.foreign.all_numbered(one, 0.0)
-    assert letters(one) == []
+    assert (letters(one), kafka.overtaken) == ([], 1)
+
+
+@pytest.mark.parametrize(("epoch", "overtaken"), [(1, 0), (2, 1)])
+@pytest.mark.usefixtures("clock")
+def test_a_lane_that_holds_something_displaced_in_an_older_epoch_is_asked_for_anew(epoch: int, overtaken: int) -> None:
+    """It makes no batch, by which PostgreSQL would say that the lane was moved."""
+    kafka = Kafka(checkpoint(1, epoch=epoch, version=5))
+    one = doubtful(lane(), 9)
+    one.displace(5)
+    kafka.foreign.judge_versions([one], 0.0)
+    assert (one.in_doubt, kafka.overtaken) == (bool(overtaken), overtaken)
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_checkpoint_of_an_earlier_epoch_says_nothing_of_where_the_lane_stands() -> None:
+    kafka = Kafka(checkpoint(100, epoch=0, version=9))
+    one = doubtful(lane(), 9)
+    assert kafka.foreign.judge_versions([one], 0.0) == 0
+    assert (one.in_doubt, kafka.overtaken) == (True, 0)
+
+
+@pytest.mark.usefixtures("clock")
+def test_all_that_a_reader_gave_out_goes_on_at_one_look_however_much_it_is() -> None:
+    kafka = Kafka(checkpoint(1_000, version=1_000))
+    one = doubtful(lane(), *range(1, 2 * MOST_AT_ONCE + 51))
+    assert kafka.foreign.judge_versions([one], 0.0) == 1_000
+    assert one.ready
+    assert kafka.asked == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_one_answer_is_about_all_lanes_in_doubt() -> None:
+    kafka = Kafka(checkpoint(100, 100, 100, version=10))
+    lanes = [doubtful(lane(), 9, 10), doubtful(lane(number=1), 10, 11), doubtful(lane(number=2), 12)]
+    kafka.foreign.judge_versions(lanes, 0.0)
+    assert kafka.asked == 1
+    assert [one.in_doubt for one in lanes] == [False] * 3
+    assert [[letter.offset for letter in letters(one)] for one in lanes] == [[], [1], [0]]
+    assert [len(one.merge) for one in lanes] == [2, 1, 0]
+
+
+@pytest.mark.usefixtures("clock")
+def test_foreign_messages_whose_bytes_cannot_be_read_hold_up_no_other_lane() -> None:
+    kafka = Kafka(checkpoint(100, 100, version=10))
+    kafka.readable = False
+    lanes = [doubtful(lane(), 11), doubtful(lane(number=1), 10)]
+    assert kafka.foreign.judge_versions(lanes, 0.0) == 10
+    assert [one.in_doubt for one in lanes] == [True, False]
+
+
+def test_a_doubt_is_judged_at_once_unless_kafka_was_asked_just_now(clock: Callable[[float], None]) -> None:
+    kafka = Kafka(checkpoint(100, version=10))
+    foreign = kafka.foreign
+    gone_on = []
+    for at in (0.0, JUDGE_SECONDS / 2, JUDGE_SECONDS, 10.25, 10.25 + JUDGE_SECONDS / 2):
+        clock(at)
+        one = doubtful(lane(), 10)
+        foreign.judge_versions([one], at)
+        gone_on.append(one.ready)
+    assert gone_on == [True, False, True, True, False]
+    assert kafka.asked == 3
+
+
+def test_doubtful_messages_that_no_reader_gave_out_are_set_aside_bit_by_bit(clock: Callable[[float], None]) -> None:
+    kafka = Kafka(checkpoint(1_000, version=10))
+    foreign, one = kafka.foreign, doubtful(lane(), *[11] * (MOST_AT_ONCE + 1))
+    foreign.judge_versions([one], 0.0)
+    assert len(one.doubts) == 1
+    clock(JUDGE_SECONDS)
+    foreign.judge_versions([one], JUDGE_SECONDS)
+    assert (one.in_doubt, len(letters(one))) == (False, MOST_AT_ONCE + 1)
 
 
 def test_a_flood_of_foreign_messages_is_set_aside_bit_by_bit() -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from consumer.applier.assigned_lane import Lane
@@ -69,7 +70,9 @@ class Kafka:
             epoch=1, flavor="mysql", server="", gtid_set="", file="", pos=4, version=version, next_seqs=[1_000],
             unfinished_version=unfinished_version,
         )  # fmt: skip
-        self.foreign = ForeignMessages(LANE_TOPICS, self._newest, lambda *place: Content(b"key", repr(place).encode()))
+        self.foreign = ForeignMessages(
+            LANE_TOPICS, self._newest, lambda *place: Content(b"key", repr(place).encode()), lambda: None
+        )
 
     def _newest(self) -> Checkpoint:
         if self.away:
@@ -148,7 +151,7 @@ def test_a_version_that_no_reader_gave_out_moves_no_lane_and_the_message_with_it
     kafka, mine = Kafka(version=5), fresh_lane()
     intake().take(cast("Any", [message(version=FAR_AHEAD)]), {0: mine})
     assert not mine.ready
-    kafka.foreign.judge_versions(mine, 0.0)
+    kafka.foreign.judge_versions([mine], 0.0)
     intake().take(cast("Any", [message(offset=1, signature=9)]), {0: mine})
     batch = taken(mine)
     assert [change.after for change in batch.changes] == [UserRow(1, "9", True)]
@@ -161,7 +164,7 @@ def test_a_message_whose_number_a_doubtful_one_holds_takes_its_place() -> None:
     both = [message(version=FAR_AHEAD), message(offset=1, signature=9)]
     intake().take(cast("Any", both), {0: mine})
     assert not mine.ready, "the letter of what was displaced is not written yet"
-    kafka.foreign.judge_versions(mine, 0.0)
+    kafka.foreign.judge_versions([mine], 0.0)
     batch = taken(mine)
     assert [change.after for change in batch.changes] == [UserRow(1, "9", True)]
     assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.FOREIGN, 0)]
@@ -172,7 +175,7 @@ def test_a_doubtful_message_that_was_the_readers_and_was_displaced_has_its_lane_
     kafka, mine = Kafka(version=FAR_AHEAD), fresh_lane()
     intake().take(cast("Any", [message(version=FAR_AHEAD), message(offset=1, signature=9)]), {0: mine})
     assert not mine.remarkable
-    kafka.foreign.judge_versions(mine, 0.0)
+    kafka.foreign.judge_versions([mine], 0.0)
     batch = taken(mine)
     assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.REPEATED_NUMBER, 0)]
     assert (batch.recheck_all, batch.blind) == (frozenset({LOST}), True)
@@ -186,10 +189,10 @@ def test_a_version_ahead_of_the_clock_that_the_reader_gave_out_is_waited_for_and
     mine = fresh_lane()
     taking = intake()
     taking.take(cast("Any", [message(version=FAR_AHEAD)]), {0: mine})
-    kafka.foreign.judge_versions(mine, 0.0)
+    kafka.foreign.judge_versions([mine], 0.0)
     assert not mine.ready, "Kafka does not say"
     kafka.away = False
-    taking.latest = max(taking.latest, kafka.foreign.judge_versions(mine, time.monotonic() + 100))
+    taking.latest = max(taking.latest, kafka.foreign.judge_versions([mine], time.monotonic() + 100))
     batch = taken(mine)
     assert (batch.version, list(batch.letters)) == (FAR_AHEAD, [])
     taking.take(cast("Any", [message(offset=1, seq=2, version=FAR_AHEAD + 1)]), {0: mine})
@@ -203,13 +206,44 @@ def test_a_version_that_clocks_may_differ_by_is_taken_without_a_question() -> No
 
 
 def test_an_unreadable_message_with_a_version_that_no_clock_has_come_to_moves_no_lane() -> None:
-    mine = fresh_lane()
+    kafka, mine = Kafka(version=5), fresh_lane()
     intake().take(cast("Any", [message(version=FAR_AHEAD, moved="?")]), {0: mine})
-    assert not mine.merge.ready
+    assert not mine.ready
     intake().take(cast("Any", [message(offset=1, signature=9)]), {0: mine})
+    kafka.foreign.judge_versions([mine], 0.0)
     batch = taken(mine)
-    assert (batch.version, batch.next_seq) == (5, 2)
-    assert batch.rechecks.keys() == batch.unplaced.keys() == {1}
+    assert (batch.version, batch.next_seq, batch.lost) == (5, 2, 0)
+    assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.UNDECODABLE, 0)]
+    assert batch.rechecks.keys() == {1}
+    assert [change.after for change in batch.changes] == [UserRow(1, "9", True)]
+
+
+@pytest.mark.parametrize("user_id", [1, None])
+def test_an_unreadable_message_ahead_of_the_clock_that_the_reader_gave_out_has_its_place(user_id: int | None) -> None:
+    """Without a user, it is the change of a row whose user nobody could find: no reason to read its lane live."""
+    kafka, mine = Kafka(version=FAR_AHEAD), fresh_lane()
+    both = [message(version=FAR_AHEAD, moved="?", user_id=user_id), message(offset=1, seq=2, version=FAR_AHEAD + 1)]
+    intake().take(cast("Any", both), {0: mine})
+    assert not mine.ready
+    kafka.checkpoint = msgspec.structs.replace(kafka.checkpoint, version=FAR_AHEAD + 1)
+    kafka.foreign.judge_versions([mine], 0.0)
+    batch = taken(mine)
+    assert (batch.next_seq, batch.lost, batch.recheck_all, batch.blind) == (3, 0, frozenset(), False)
+    assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.UNDECODABLE, 0)]
+    assert set(batch.rechecks) == {user for user in (user_id,) if user is not None}
+    assert not batch.unplaced
+
+
+def test_a_doubtful_message_that_comes_once_more_is_not_displaced_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka has sent us back, and by now a clock has come to its version."""
+    kafka, mine = Kafka(version=FAR_AHEAD), fresh_lane()
+    ahead = message(version=FAR_AHEAD)
+    intake().take(cast("Any", [ahead]), {0: mine})
+    monkeypatch.setattr("consumer.applier.decoding.time.time", lambda: FAR_AHEAD / 1e6)
+    intake().take(cast("Any", [ahead]), {0: mine})
+    kafka.foreign.judge_versions([mine], 0.0)
+    batch = taken(mine)
+    assert (batch.version, batch.lost, batch.recheck_all, list(batch.letters)) == (FAR_AHEAD, 0, frozenset(), [])
 
 
 def test_of_two_different_messages_with_one_number_nobody_says_which_is_ours_and_the_lane_is_read_live() -> None:
