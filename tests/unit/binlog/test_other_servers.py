@@ -176,28 +176,36 @@ def test_a_file_that_does_not_say_when_it_was_begun_is_gone_on_in(by_gtid: bool)
     assert line.closed
 
 
-def closing_meanwhile(line: Line, made: BinlogStream) -> None:
-    """Has the stream closed by another thread while it waits for the line, which sends nothing."""
+class Silent(Line):
+    """A connection on which nothing comes until the stream that waits for it is closed."""
 
-    def read(_decoder: object, _events: object) -> None:
-        assert not line.woken, "read on after the end"
-        made.close()
-        assert line.woken
+    def __init__(self, waiting: BinlogStream) -> None:
+        super().__init__(b"")
+        self.waiting = waiting
 
-    line.read = read  # type: ignore[method-assign]
+    def read(self, decoder: FileBeginning | BinlogDecoder, events: list[Any]) -> None:
+        assert not self.woken, "read on after the end"
+        self.waiting.close()
+        assert self.woken
+
+
+def silent() -> tuple[Any, Silent]:
+    """A stream on a server that sends nothing."""
+    made, _ = stream(b"")
+    line = Silent(made)
+    made._new_line = lambda: line
+    made._new_decoder = lambda start, mariadb: decoder(start=start, mariadb=mariadb)
+    return made, line
 
 
 def test_a_stop_wakes_who_waits_for_the_beginning_of_a_file() -> None:
-    made, line = stream(b"")
-    closing_meanwhile(line, made)
+    made, line = silent()
     made._demand_file(by_gtid=False)
     assert line.closed
 
 
 def test_a_stop_wakes_who_waits_for_a_prepared_transaction() -> None:
-    made, line = stream(b"")
-    made._new_decoder = lambda start, mariadb: decoder(start=start, mariadb=mariadb)
-    closing_meanwhile(line, made)
+    made, line = silent()
     with pytest.raises(ConnectionLost):
         made._read_prepared(PreparedGroup("X'61',X'',1", FILE, 4), False)
     assert line.closed
