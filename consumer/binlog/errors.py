@@ -66,6 +66,8 @@ _REFUSALS: Final = (
         f"it is not the server that our position is from, or it was reset: {BEGIN_ANEW}",
     ),
     _Refusal(("same server",), IdTaken, "give this reader an id of its own (REPLICA_SERVER_ID)"),
+    # What we asked by GTID before gtid_mode was changed; the next try asks by file and position.
+    _Refusal(("in auto_position mode",), ConnectionLost, "the reader asks by file and position next"),
     _Refusal(("gtid_mode",), PreconditionFailed, "set gtid_mode to a permissive one until the reader has passed it"),
     # Where gtid_mode is no longer ON, the next try asks by file and position, and gets what is refused here.
     _Refusal(("auto_position",), ConnectionLost, "set gtid_mode to a permissive one until the reader has passed it"),

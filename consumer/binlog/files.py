@@ -194,14 +194,15 @@ class Files:
 
 
 class FileBeginning:
-    """The first events of a file, read only for when the server began it: `begun` (s since the epoch), 0 before that.
+    """The first events of a file, read only for when the server began it.
 
+    `begun` (s since the epoch) is None until its first event came, and 0 where that does not say.
     A server that sends a file anew changes the position in its first event, and never the time (MySQL:
     `Binlog_sender::send_format_description_event`, MariaDB: `send_format_descriptor_event`).
     """
 
     def __init__(self, file: str) -> None:
-        self.begun = 0
+        self.begun: int | None = None
         self._file = file
 
     def decode(self, data: bytes, events: list[Event]) -> int:
@@ -210,7 +211,7 @@ class FileBeginning:
         Raises what an error packet means, and ConnectionLost at the server's end of the stream.
         """
         at = 0
-        while not self.begun and len(data) - at > _HEAD:
+        while self.begun is None and len(data) - at > _HEAD:
             end = at + _HEAD + int.from_bytes(data[at : at + 3], "little")
             if end > len(data):
                 break

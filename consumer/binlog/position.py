@@ -97,6 +97,11 @@ class MySQLGtids:
                     return False
         return True
 
+    def has_any_of(self, server: str) -> bool:
+        """Whether a server (its uuid) gave out one of these."""
+        uuid = str(UUID(server))
+        return any(source.partition(":")[0] == uuid for source in self._intervals)
+
     def discard(self, source: str, number: int) -> None:
         """Takes one GTID out, if it is there."""
         intervals = self._intervals.get(source, [])
@@ -185,6 +190,10 @@ class MariaDBGtids:
     def add(self, domain: int, server: int, number: int) -> None:
         """Moves a domain to this GTID."""
         self.last[domain] = (server, number)
+
+    def has_any_of(self, server: str) -> bool:
+        """Whether a server (its server_id) gave out one of these."""
+        return any(str(last) == server for last, _ in self.last.values())
 
     def __str__(self) -> str:
         return ",".join(f"{domain}-{server}-{number}" for domain, (server, number) in sorted(self.last.items()))

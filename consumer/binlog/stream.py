@@ -303,7 +303,7 @@ class BinlogStream:
 
     def _ask_for_stream(self) -> None:
         mariadb, by_gtid = self._demand_server()
-        if self._expected_server == self.server and self.file_begun:
+        if self._expected_server == self.server and self.file_begun and (not by_gtid or self._originates(mariadb)):
             self._demand_file(by_gtid=by_gtid)
         decoder = self._decoder or self._new_decoder(self._start, mariadb)
         elsewhere = by_gtid and self._left not in ("", self.server)
@@ -363,6 +363,14 @@ class BinlogStream:
             )
         return mariadb, by_gtid
 
+    def _originates(self, mariadb: bool) -> bool:
+        """Whether GTIDs of ours were given out by this server: it alone would give them out once more.
+
+        A replica whose GTIDs are all of others may have been seeded anew; its files are other ones, its stream is not.
+        """
+        ours = MariaDBGtids(self.gtid_set()) if mariadb else MySQLGtids(self.gtid_set())
+        return ours.has_any_of(self.server)
+
     def _demand_file(self, *, by_gtid: bool) -> None:
         """Raises WrongServer where the server began another file of this name, or has none yet: it was reset.
 
@@ -370,25 +378,25 @@ class BinlogStream:
         By GTID, a file that was purged is not missed.
         """
         beginning = FileBeginning(self.file)
-        line = self._new_line()
         try:
-            line.ask_file(self.file, 4)
-            while not beginning.begun and not self._closed:
-                line.read(beginning, [])
+            with self._aside() as line:
+                line.ask_file(self.file, 4)
+                while beginning.begun is None and not self._closed:
+                    line.read(beginning, [])
         except BinlogPurged:
             if not by_gtid:
                 raise
             newest, _ = self._replica.binlog_position()
             if ordered_position(newest, 0) >= ordered_position(self.file, 0):
                 return
-        finally:
-            line.close()
-        if beginning.begun != self.file_begun and not self._closed:
-            found = f"it began a {self.file} at {_utc(beginning.begun)}" if beginning.begun else "it has none that late"
-            raise WrongServer(
-                f"{self._address} was reset: our position {self.file}:{self.pos} is in a file that it began at"
-                f" {_utc(self.file_begun)}, and {found}; {BEGIN_ANEW}"
-            )
+        begun = beginning.begun
+        if begun in (0, self.file_begun) or self._closed:
+            return
+        found = "it has none that late" if begun is None else f"it began a {self.file} at {_utc(begun)}"
+        raise WrongServer(
+            f"{self._address} was reset: our position {self.file}:{self.pos} is in a file that it began at"
+            f" {_utc(self.file_begun)}, and {found}; {BEGIN_ANEW}"
+        )
 
     def read(self) -> list[Event]:
         """Blocks until something arrived, then returns all events that are complete in the receive buffer.
@@ -426,6 +434,15 @@ class BinlogStream:
         if line is not None:
             line.wake()
 
+    @contextmanager
+    def _aside(self) -> Iterator[_Line]:
+        """A connection for what is read before the stream is asked for; `close` wakes it too."""
+        line = self._line = self._new_line()
+        try:
+            yield line
+        finally:
+            self._drop_line()
+
     def _new_line(self) -> _Line:
         return _Line(self._address, self.server, self._server_id, self._heartbeat, self._deadline)
 
@@ -458,20 +475,20 @@ class BinlogStream:
     def _read_prepared(self, group: PreparedGroup, mariadb: bool) -> BinlogDecoder:
         """Reads the rows of an XA transaction that was prepared before our position.
 
-        Raises as `read`, and BinlogCorrupt where another transaction stands there.
+        Raises as `read`, ConnectionLost after `close`, and BinlogCorrupt where another transaction stands there.
         """
         decoder = self._new_decoder(Position("", group.file, group.pos), mariadb)
         decoder.stop_at_prepared()
-        line = self._new_line()
         try:
-            line.ask_file(group.file, group.pos)
-            while (decoder.file, decoder.pos) == (group.file, group.pos):
-                line.read(decoder, [])
+            with self._aside() as line:
+                line.ask_file(group.file, group.pos)
+                while (decoder.file, decoder.pos) == (group.file, group.pos) and not self._closed:
+                    line.read(decoder, [])
         except PreparedFound:
             if group.xid in (found.xid for found in decoder.prepared()):
                 return decoder
-        finally:
-            line.close()
+        if self._closed:
+            raise ConnectionLost(f"not connected to {self._address}")
         raise BinlogCorrupt(
             f"{self._address} has no prepared XA transaction {group.xid} at {group.file}:{group.pos}, where our "
             f"checkpoint says it is; {BEGIN_ANEW}"

@@ -558,6 +558,12 @@ def test_mariadb_transactions_are_counted_by_domain() -> None:
         (1236, "Cannot replicate GTID-transaction when @@GLOBAL.GTID_MODE = OFF, at file b", PreconditionFailed),
         (1236, "Cannot replicate anonymous transaction when @@GLOBAL.GTID_MODE = ON, at", PreconditionFailed),
         (1236, "Cannot replicate anonymous transaction when AUTO_POSITION = 1, at file b", ConnectionLost),
+        (
+            1236,
+            "The replication sender thread cannot start in AUTO_POSITION mode: this server has"
+            " GTID_MODE = ON_PERMISSIVE instead of ON.",
+            ConnectionLost,
+        ),
         (1236, "memory allocation failed reading log event", ConnectionLost),
         (1236, "Out of memory initializing format_description event", ConnectionLost),
         (1236, "I/O error reading log event; the first event 'b' at 4", ConnectionLost),

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from consumer.binlog.decoder import BinlogDecoder
 from consumer.binlog.errors import BinlogPurged, WrongServer
 from consumer.binlog.files import FileBeginning
-from consumer.binlog.position import Position
+from consumer.binlog.position import MySQLGtids, Position, PreparedGroup
 from consumer.binlog.stream import BinlogStream
 from consumer.mysql.errors import ConnectionLost
 from consumer.reader.reader import position
@@ -53,14 +54,24 @@ class Line:
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.asked: tuple[str, int] | None = None
-        self.closed = False
+        self.asked: list[object] = []
+        self.woken = self.closed = False
 
     def ask_file(self, file: str, pos: int) -> None:
-        self.asked = file, pos
+        self.asked.append((file, pos))
 
-    def read(self, decoder: FileBeginning, events: list[Any]) -> None:
-        assert decoder.decode(self.data, events) <= len(self.data)
+    def ask_mysql_gtids(self, gtids: MySQLGtids) -> None:
+        self.asked.append(str(gtids))
+
+    def ask_mariadb_gtids(self, gtids: str) -> None:
+        self.asked.append(gtids)
+
+    def read(self, decoder: FileBeginning | BinlogDecoder, events: list[Any]) -> None:
+        assert self.data, "nothing more would come"
+        self.data = self.data[decoder.decode(self.data, events) :]
+
+    def wake(self) -> None:
+        self.woken = True
 
     def close(self) -> None:
         self.closed = True
@@ -74,11 +85,13 @@ class Server:
         return self.newest, 4
 
 
-def stream(data: bytes, begun: int = BEGUN, newest: str = FILE) -> tuple[BinlogStream, Line]:
+def stream(
+    data: bytes, begun: int = BEGUN, newest: str = FILE, gtid_set: str = "", server: str = "s"
+) -> tuple[Any, Line]:
     """One that goes on in a file that was begun then, on a server that sends this."""
-    made: Any = BinlogStream(
-        MySQLAddress("mysql://us@replica/company"), "company", Position("", FILE, 900, (), begun), 1, 1.0, 1.0, "s"
-    )
+    start = Position(gtid_set, FILE, 900, (), begun)
+    made: Any = BinlogStream(MySQLAddress("mysql://us@replica/company"), "company", start, 1, 1.0, 1.0, server)
+    made.server = server
     line = Line(data)
     made._new_line = lambda: line
     made._replica = Server(newest)
@@ -89,7 +102,7 @@ def stream(data: bytes, begun: int = BEGUN, newest: str = FILE) -> tuple[BinlogS
 def test_a_file_that_is_still_the_same_is_gone_on_in(by_gtid: bool) -> None:
     made, line = stream(b"".join(new_log().packets))
     made._demand_file(by_gtid=by_gtid)
-    assert (line.asked, line.closed) == ((FILE, 4), True)
+    assert (line.asked, line.closed) == ([(FILE, 4)], True)
 
 
 @pytest.mark.parametrize("by_gtid", [False, True])
@@ -116,6 +129,86 @@ def test_by_gtid_a_server_without_so_many_files_was_reset() -> None:
     made, _ = stream(refusal(MISSING), newest="binlog.000000")
     with pytest.raises(WrongServer, match=r"has none that late; .*--repair --from now"):
         made._demand_file(by_gtid=True)
+
+
+ITSELF, OTHER = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "11111111-2222-3333-4444-555555555555"
+
+
+def asked(gtid_set: str, server: str, *, mariadb: bool) -> list[object]:
+    """What a stream asks by GTID that goes on at the server it was at, whose file of that name is another one."""
+    made, line = stream(b"".join(new_log().packets), BEGUN - 86_400, gtid_set=gtid_set, server=server)
+    made._demand_server = lambda: (mariadb, True)
+    made._new_decoder = lambda start, mariadb: decoder(start=start, mariadb=mariadb)
+    made._ask_for_stream()
+    return line.asked
+
+
+@pytest.mark.parametrize(
+    ("gtid_set", "server", "mariadb"),
+    [(f"{OTHER}:1-5", ITSELF, False), (f"{OTHER}:1-5:leads:1-2", ITSELF, False), ("0-1-100,1-2-7", "3", True)],
+)
+def test_by_gtid_a_replica_that_was_seeded_anew_is_gone_on_at(gtid_set: str, server: str, mariadb: bool) -> None:
+    """It gave out none of these GTIDs, so it gives none of them out once more; its files are of no account."""
+    assert asked(gtid_set, server, mariadb=mariadb) == [gtid_set]
+
+
+@pytest.mark.parametrize(
+    ("gtid_set", "server", "mariadb"),
+    [
+        (f"{OTHER}:1-5,{ITSELF}:7", ITSELF, False),
+        (f"{OTHER}:1-5,{ITSELF}:7", ITSELF.upper(), False),
+        (f"{ITSELF}:leads:1-2", ITSELF, False),
+        ("0-1-100,1-2-7", "2", True),
+    ],
+)
+def test_by_gtid_a_server_that_was_reset_and_gave_out_gtids_of_ours_is_refused(
+    gtid_set: str, server: str, mariadb: bool
+) -> None:
+    with pytest.raises(WrongServer, match="was reset"):
+        asked(gtid_set, server, mariadb=mariadb)
+
+
+@pytest.mark.parametrize("by_gtid", [False, True])
+def test_a_file_that_does_not_say_when_it_was_begun_is_gone_on_in(by_gtid: bool) -> None:
+    name, description = new_log().packets
+    made, line = stream(name + description[:5] + bytes(4) + description[9:])
+    made._demand_file(by_gtid=by_gtid)
+    assert line.closed
+
+
+class Silent(Line):
+    """A connection on which nothing comes until the stream that waits for it is closed."""
+
+    def __init__(self, waiting: BinlogStream) -> None:
+        super().__init__(b"")
+        self.waiting = waiting
+
+    def read(self, decoder: FileBeginning | BinlogDecoder, events: list[Any]) -> None:
+        assert not self.woken, "read on after the end"
+        self.waiting.close()
+        assert self.woken
+
+
+def silent() -> tuple[Any, Silent]:
+    """A stream on a server that sends nothing."""
+    made, _ = stream(b"")
+    line = Silent(made)
+    made._new_line = lambda: line
+    made._new_decoder = lambda start, mariadb: decoder(start=start, mariadb=mariadb)
+    return made, line
+
+
+def test_a_stop_wakes_who_waits_for_the_beginning_of_a_file() -> None:
+    made, line = silent()
+    made._demand_file(by_gtid=False)
+    assert line.closed
+
+
+def test_a_stop_wakes_who_waits_for_a_prepared_transaction() -> None:
+    made, line = silent()
+    with pytest.raises(ConnectionLost):
+        made._read_prepared(PreparedGroup("X'61',X'',1", FILE, 4), False)
+    assert line.closed
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 1000])
