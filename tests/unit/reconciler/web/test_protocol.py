@@ -232,8 +232,9 @@ def test_a_large_answer_may_be_taken_slowly_and_who_stops_taking_it_is_hung_up_o
             for _ in range(5):
                 unread = transport.get_write_buffer_size()
                 while transport.get_write_buffer_size() == unread:
-                    await loop.sock_recv(theirs, 65536)
+                    assert await loop.sock_recv(theirs, 65536)
                 clock.passes()
+                await sleep(0)
                 assert one in state.connections
             while one in state.connections:
                 await sleep(0)
