@@ -14,6 +14,7 @@ import psycopg
 import structlog
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.types.numeric import Int8BinaryLoader
 
 from consumer.settings import PasswordCommandFailed, PostgresAddress
@@ -37,6 +38,9 @@ _OURS: Final = {
 STOP_SECONDS: Final = 10.0
 """How long PostgreSQL may take for what is under way when the process is asked to stop. No longer than logging in may
 take, so that whoever is at it then is no later."""
+LOOK_SECONDS: Final = 2.0
+"""How far apart the looks are at which a session is to be found waiting for PostgreSQL: a login or a statement that
+takes its time does not mean that the server hangs."""
 
 log: Final = structlog.get_logger(__name__)
 
@@ -71,67 +75,115 @@ def connect(conninfo: str, name: str, more: Sequence[LiteralString] = ()) -> Con
     return connection
 
 
-class _Sessions:
-    """Those of this process, by all its threads, until they are cut."""
+class Sessions:
+    """Those of a process, by all its threads: which of them PostgreSQL keeps waiting, and their end."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: WeakSet[Connection] = WeakSet()
+        self._logins: set[object] = set()
+        self._waited: WeakSet[Connection] = WeakSet()
+        """Those that were waited for at the last look."""
+        self._logged_in: set[object] = set()
+        """The logins that were under way at the last look."""
         self._is_cut = False
+
+    @contextmanager
+    def login(self) -> Iterator[None]:
+        """While a session is being opened. Raises psycopg.OperationalError where there are to be none any more."""
+        self._check()
+        one = object()
+        with self._lock:
+            self._logins.add(one)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._logins.discard(one)
 
     def add(self, connection: Connection) -> None:
         """Notes one that was opened. Raises psycopg.OperationalError where there are to be none any more."""
         with self._lock:
-            self.check()
+            self._check()
             self._open.add(connection)
 
-    def check(self) -> None:
-        """Raises psycopg.OperationalError where there are to be none any more."""
+    def _check(self) -> None:
         if self._is_cut:
             raise psycopg.OperationalError("this process is ending, and opens no session any more")
 
-    def cut(self) -> int:
-        """Breaks them: whoever waits for an answer gets an error. How many there were."""
+    def look(self) -> int:
+        """Cuts the sessions that are waited for now and were at the look before; those that idle stay.
+
+        Whoever waits for them gets an error, and from then on no session is opened any more; logins that lasted from
+        look to look come to nothing when they end. How many sessions and logins there were.
+        """
         with self._lock:
-            self._is_cut = True
-            standing = [connection for connection in self._open if not connection.closed]
-        for connection in standing:
+            waited = WeakSet(connection for connection in self._open if is_waited_for(connection))
+            cut = [connection for connection in waited if connection in self._waited]
+            logins = self._logins & self._logged_in
+            self._waited, self._logged_in = waited, set(self._logins)
+            if cut or logins:
+                self._is_cut = True
+        for connection in cut:
             # Only its socket is touched, since the connection is another thread's.
             with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as theirs:
                 theirs.shutdown(socket.SHUT_RDWR)
-        return len(standing)
+        return len(cut) + len(logins)
 
     def allow(self) -> None:
         """There may be some again."""
-        self._is_cut = False
+        with self._lock:
+            self._is_cut = False
+            self._waited, self._logged_in = WeakSet(), set()
 
 
-_sessions: Final = _Sessions()
+def is_waited_for(connection: Connection) -> bool:
+    """Whether a thread waits for an answer of PostgreSQL's to what it asked by this session.
+
+    libpq calls a session active while an answer is not wholly taken, in pipeline mode too, where that may be one that
+    nobody asks for as yet (PQtransactionStatus in fe-connect.c, pqPipelineProcessQueue in fe-exec.c). Whoever does
+    holds psycopg's lock.
+    """
+    return connection.lock.locked() and connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+
+
+_sessions: Final = Sessions()
 
 
 @contextmanager
-def cut_when_stopped(stop: threading.Event, seconds: float = STOP_SECONDS) -> Iterator[None]:
+def cut_when_stopped(
+    stop: threading.Event, seconds: float = STOP_SECONDS, every: float = LOOK_SECONDS
+) -> Iterator[None]:
     """Bounds how long a PostgreSQL that never answers holds up a process that was asked to stop.
 
-    So many seconds after `stop`, every session of the process is cut, and none is opened any more: whoever waits for
-    PostgreSQL gets StoreUnavailable. What was not committed by then is undone, as by a server that goes away.
+    From so many seconds after `stop` on, every session of the process that waits for PostgreSQL from look to look is
+    cut, and none is opened any more once one was: whoever waits gets StoreUnavailable. What was not committed by then
+    is undone, as by a server that goes away. Where something else holds up the process, its sessions stay.
     """
     done = threading.Event()
 
     def watch() -> None:
         stop.wait()
-        if not done.wait(seconds) and (count := _sessions.cut()):
-            log.warning(
-                "sessions_cut", count=count, wait_seconds=seconds,
-                reason="the process was asked to stop, and PostgreSQL has not done what was under way",
-                hint="what was not committed is done again",
-            )  # fmt: skip
+        if done.wait(max(0.0, seconds - every)):
+            return
+        while True:
+            if count := _sessions.look():
+                log.warning(
+                    "sessions_cut", count=count, wait_seconds=seconds,
+                    reason="the process was asked to stop, and PostgreSQL has not done what was under way",
+                    hint="what was not committed is done again",
+                )  # fmt: skip
+            if done.wait(every):
+                return
 
-    threading.Thread(target=watch, name="cut sessions", daemon=True).start()
+    watching = threading.Thread(target=watch, name="cut sessions", daemon=True)
+    watching.start()
     try:
         yield
     finally:
         done.set()
+        if stop.is_set():
+            watching.join(STOP_SECONDS)  # it may be about to say what it cut
         _sessions.allow()
 
 
@@ -145,8 +197,8 @@ def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds:
     address = watchful(conninfo, name)
     if seconds is not None:
         address = make_conninfo(address, connect_timeout=seconds)
-    _sessions.check()
-    connection = psycopg.connect(address, autocommit=True)
+    with _sessions.login():
+        connection = psycopg.connect(address, autocommit=True)
     try:
         _sessions.add(connection)
         found = pooler.pooling(connection, address)

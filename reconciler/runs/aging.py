@@ -67,9 +67,9 @@ REFUSED_AT_MOST: Final = 1000
 RECORD: Final = """
 UPDATE leadstream.runs SET outcome = 'ok', finished_at = clock_timestamp(), counts = %(counts)s,
                            milliseconds = %(milliseconds)s
-WHERE id = %(id)s RETURNING id
+WHERE id = %(id)s AND outcome = 'running' RETURNING id
 """
-"""Records that the day is aged, in the transaction that aged it."""
+"""Records that the day is aged, in the transaction that aged it; nothing where the run is no longer this process's."""
 FAIL: Final = """
 UPDATE leadstream.runs SET outcome = 'failed', finished_at = clock_timestamp(), error = %(error)s,
                            milliseconds = %(milliseconds)s
@@ -165,7 +165,8 @@ def _age(postgres: Postgres, settings: AgingSettings, day: date, run: Run, ours:
         recorded = {"id": run.run_id, "counts": Jsonb(counts), "milliseconds": run.milliseconds}
         if connection.execute(RECORD, recorded).fetchone() is None:
             raise StoreError(
-                "the record of this run was deleted from leadstream.runs meanwhile, so the day is not aged"
+                "the record of this run in leadstream.runs was meanwhile deleted or taken over by another process, so"
+                " this one does not age the day"
             )
     if refused:
         reasons = sorted(set(refused.values()))[:REASONS]

@@ -19,9 +19,9 @@ from reconciler.web.middleware import HEADERS, LINGER_SECONDS, refusal, refuse
 
 MALFORMED: Final = "this is no request of HTTP/1.1, or it ends amid one"
 REQUEST_SECONDS: Final = 30.0
-"""How long the head of a request may take, from its first byte or from the beginning of the connection, and how long an
-answer may lie unread that the next one waits for, or the end of the connection: slow clients would shut out all
-others."""
+"""How long the head of a request may take, from its first byte or from the beginning of the connection, and how long
+nothing may be taken of an answer that the next one waits for, or the end of the connection: clients that stand still
+would shut out all others."""
 SCHEMES: Final = frozenset({b"http", b"https"})
 TOO_LARGE: Final = "the address and headers of this request are too large; send less"
 
@@ -69,7 +69,7 @@ class Protocol(H11Protocol):
         self._waiting: asyncio.TimerHandle | None = None
         """Ends the connection unless a whole request comes."""
         self._unread: asyncio.TimerHandle | None = None
-        """Ends it unless answers are taken."""
+        """Ends it unless answers go on being taken."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client, which is to ask something."""
@@ -79,7 +79,7 @@ class Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The end, whoever's wish it was."""
         self._wait_no_more()
-        self._take_note_of_reading()
+        self._watch_no_more()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -91,14 +91,31 @@ class Protocol(H11Protocol):
     def pause_writing(self) -> None:
         """Answers lie unread: the next one, whose request came with this one's, would wait for that without an end."""
         super().pause_writing()
-        self._unread = self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+        self._watch_reading()
 
     def resume_writing(self) -> None:
-        """The client reads on."""
-        self._take_note_of_reading()
+        """The client has read nearly all; the next answer may come, or the end once it has read the rest."""
+        self._watch_no_more()
+        if self.transport.is_closing():
+            self._watch_reading()
         super().resume_writing()
 
-    def _take_note_of_reading(self) -> None:
+    def _watch_reading(self) -> None:
+        """Hangs up on a client once it takes nothing for so long; a slow one may take as long as it needs.
+
+        uvicorn writes a body as one piece, so while this goes on, what is unread only grows less.
+        """
+        self._watch_no_more()
+        unread = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(REQUEST_SECONDS, self._look_at_reading, unread)
+
+    def _look_at_reading(self, before: int) -> None:
+        if self.transport.get_write_buffer_size() < before:
+            self._watch_reading()
+        else:
+            self.transport.abort()
+
+    def _watch_no_more(self) -> None:
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
@@ -107,16 +124,12 @@ class Protocol(H11Protocol):
         """The end of an answer, as far as we are concerned."""
         super().on_response_complete()
         if self.transport.is_closing():
-            self._abort_later()
+            self._watch_reading()
 
     def timeout_keep_alive_handler(self) -> None:
         """Hangs up on a client that asks nothing."""
         super().timeout_keep_alive_handler()
-        self._abort_later()
-
-    def _abort_later(self) -> None:
-        """Whoever does not take the rest of an answer is hung up on all the same."""
-        self.loop.call_later(REQUEST_SECONDS, self.transport.abort)
+        self._watch_reading()
 
     def _wait(self) -> None:
         """Waits for a whole request, for so long; not while one is answered, which has limits of its own."""

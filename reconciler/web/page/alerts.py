@@ -140,6 +140,8 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
             yield Alert(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
     for name in filter(partial(_recurs, facts.policy), RECURRING):
         record = today.newest.get(name)
+        if name == RECHECKS and _is_made_up_for(facts, today):
+            continue
         if record is not None and record.outcome in ("failed", "aborted"):  # who was refused is counted
             state = State.NOTICE if name in (ATTRIBUTION, "audit") else State.BAD  # no customer waits for these
             yield Alert(state, f"The run “{TITLES[name][0]}” ended badly: {sentence(record.error or record.outcome)}")
@@ -159,6 +161,13 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
     repaired = sum(today.repaired.values())
     if repaired:
         yield Alert(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
+
+
+def _is_made_up_for(facts: Facts, today: Today) -> bool:
+    """Whether rechecks that failed were done by a sweep since: the job finds none due then, and records no run."""
+    record = today.newest.get(RECHECKS)
+    swept = (facts.snapshot.last_runs[name].started_at for name in SWEEPS if name in facts.snapshot.last_runs)
+    return record is not None and today.oldest_recheck is None and any(at > record.started_at for at in swept)
 
 
 def _recurs(policy: Policy, name: str) -> bool:

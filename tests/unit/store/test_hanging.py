@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 from structlog.testing import capture_logs
 
-from consumer.store.connection import classified, cut_when_stopped, open_session
+from consumer.store.connection import Sessions, classified, cut_when_stopped, is_waited_for, open_session
 from consumer.store.errors import StoreUnavailable
 from tests.support.sockets import exactly
 from tests.support.waiting import until
@@ -107,7 +108,7 @@ def ask(server: Hanging) -> None:
 
 def test_whoever_waits_for_it_is_cut_off_some_time_after_the_stop(hanging: Hanging) -> None:
     stop = threading.Event()
-    with ThreadPoolExecutor(2) as pool, capture_logs() as logs, cut_when_stopped(stop, 0.01):
+    with ThreadPoolExecutor(2) as pool, capture_logs() as logs, cut_when_stopped(stop, 0.0, 0.01):
         waiting = [pool.submit(ask, hanging) for _ in range(2)]
         until(lambda: hanging.asked == 2, "both had asked")
         assert not any(one.done() for one in waiting)
@@ -131,19 +132,80 @@ def test_whoever_is_done_in_time_is_not_cut_off(hanging: Hanging) -> None:
     assert logs == []
 
 
-def test_sessions_that_have_ended_are_nobodys_to_cut(hanging: Hanging) -> None:
+def test_sessions_that_nobody_waits_for_stay(hanging: Hanging) -> None:
     stop = threading.Event()
-    with open_session(hanging.conninfo, "us", autocommit=True) as connection:
-        connection.execute("SELECT pg_backend_pid()")
-    with capture_logs() as logs, cut_when_stopped(stop, 0.0):
-        stop.set()
-        until(lambda: refuses(hanging), "no session is opened any more")
-    assert logs == []
+    with open_session(hanging.conninfo, "us", autocommit=True) as idle:
+        with ThreadPoolExecutor(1) as pool, capture_logs() as logs, cut_when_stopped(stop, 0.0, 0.01):
+            waiting = pool.submit(ask, hanging)
+            until(lambda: hanging.asked == 1, "it had asked")
+            stop.set()
+            with pytest.raises(StoreUnavailable):
+                waiting.result()
+        assert idle.execute("SELECT pg_backend_pid()").fetchone() == (PID,)
+    assert [(line["event"], line["count"]) for line in logs] == [("sessions_cut", 1)]
 
 
-def refuses(server: Hanging) -> bool:
-    try:
-        with open_session(server.conninfo, "us", autocommit=True):
-            return False
-    except psycopg.OperationalError:
-        return True
+def test_where_something_else_holds_up_the_process_nothing_is_cut_and_sessions_are_opened(hanging: Hanging) -> None:
+    sessions = Sessions()
+    with open_session(hanging.conninfo, "us", autocommit=True) as idle:
+        sessions.add(idle)
+        assert [sessions.look() for _ in range(3)] == [0, 0, 0]
+        with sessions.login(), open_session(hanging.conninfo, "us", autocommit=True) as other:
+            sessions.add(other)
+            assert idle.execute("SELECT pg_backend_pid()").fetchone() == (PID,)
+    assert sessions.look() == 0, "both have ended"
+
+
+def test_a_session_is_cut_where_it_is_waited_for_at_two_looks(hanging: Hanging) -> None:
+    sessions = Sessions()
+    with ThreadPoolExecutor(1) as pool:
+        connection = open_session(hanging.conninfo, "us", autocommit=True)
+        sessions.add(connection)
+        waiting = pool.submit(connection.execute, "SELECT 1")
+        until(lambda: hanging.asked == 1, "it had asked")
+        assert sessions.look() == 0
+        sessions.add(connection)
+        assert sessions.look() == 1
+        with pytest.raises(psycopg.OperationalError):
+            waiting.result()
+        assert sessions.look() == 0, "once"
+        with pytest.raises(psycopg.OperationalError, match="ending"):
+            sessions.add(connection)
+        sessions.allow()
+        sessions.add(connection)
+
+
+def test_a_login_that_lasts_from_look_to_look_is_the_last() -> None:
+    sessions = Sessions()
+    with sessions.login():
+        assert sessions.look() == 0
+    with sessions.login():
+        assert sessions.look() == 0, "another one"
+        assert sessions.look() == 1
+    with pytest.raises(psycopg.OperationalError, match="ending"), sessions.login():
+        pass
+
+
+def test_a_pipeline_is_waited_for_only_while_somebody_takes_its_answers(hanging: Hanging) -> None:
+    """Statements that were sent ahead make it active as well."""
+    with ThreadPoolExecutor(1) as pool:
+        connection = open_session(hanging.conninfo, "us", autocommit=True)
+        entered, go_on = threading.Event(), threading.Event()
+
+        def send_ahead() -> None:
+            with connection.pipeline():
+                connection.execute("SELECT 1")
+                entered.set()
+                go_on.wait()
+
+        waiting = pool.submit(send_ahead)
+        entered.wait()
+        assert connection.pgconn.transaction_status == TransactionStatus.ACTIVE
+        assert not is_waited_for(connection)
+        go_on.set()
+        until(lambda: is_waited_for(connection), "it takes the answer")
+        sessions = Sessions()
+        sessions.add(connection)
+        assert [sessions.look(), sessions.look()] == [0, 1]
+        with pytest.raises(psycopg.OperationalError):
+            waiting.result()

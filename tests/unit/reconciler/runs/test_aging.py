@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, timedelta
 from itertools import permutations
@@ -76,7 +76,9 @@ class Memory:
             self.runs.append({"name": name, "outcome": "running", "midnight": midnight, "counts": {}, "error": None})
             self.found = [(len(self.runs) - 1,)]
         elif statement == RECORD:
-            self.found = [(run_id,) for run_id in (given["id"],) if run_id < len(self.runs)]
+            run_id = given["id"]
+            running = run_id < len(self.runs) and self.runs[run_id]["outcome"] == "running"
+            self.found = [(run_id,)] if running else []
             for (run_id,) in self.found:
                 self.runs[run_id] |= {"outcome": "ok", "counts": given["counts"].obj}
         elif statement == FAIL:
@@ -208,16 +210,20 @@ def test_a_commit_that_was_done_though_its_answer_was_lost_stays_done() -> None:
     assert memory.ages(NOON, ours=True) == 0
 
 
-def test_a_day_whose_record_somebody_deleted_meanwhile_is_not_aged() -> None:
+@pytest.mark.parametrize(
+    "meanwhile", [list[Any].clear, lambda runs: runs[0].update(outcome="aborted")], ids=["deleted", "taken over"]
+)
+def test_a_day_whose_record_is_no_longer_ours_is_not_aged(meanwhile: Callable[[list[Any]], None]) -> None:
+    """Somebody deleted it, or another process took the run for one whose process is gone, and ages the day itself."""
     memory = Memory()
     grow = memory.grow
 
-    def deleting(statement: str, users: set[int]) -> None:
+    def losing(statement: str, users: set[int]) -> None:
         grow(statement, users)
-        memory.runs.clear()
+        meanwhile(memory.runs)
 
-    memory.grow = deleting  # type: ignore[method-assign]
-    with pytest.raises(StoreError, match="deleted"):
+    memory.grow = losing  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="deleted or taken over by another process"):
         memory.ages(NOON, ours=True)
     assert (memory.grown, memory.days) == (0, [])
 

@@ -169,7 +169,7 @@ def test_a_process_that_is_dead_comes_before_a_run_that_ended_badly() -> None:
 def test_whatever_runs_again_and_again_and_ended_badly_is_no_all_is_well(name: str, state: State) -> None:
     for outcome in ("failed", "aborted"):
         record = Record(name, outcome, NOW - timedelta(hours=2), NOW, None, 0, {}, "PostgreSQL refuses us")
-        shown = page(facts(some_day(newest={name: record})))
+        shown = page(facts(some_day(newest={name: record}, oldest_recheck=NOW)))
         assert (shown.state, len(shown.alerts)) == (state, 1)
         assert shown.alerts[0].sentence.endswith("ended badly: PostgreSQL refuses us.")
     well = Record(name, "ok", NOW - timedelta(hours=2), NOW, 5, 0, {}, None)
@@ -185,8 +185,23 @@ def test_a_run_that_does_not_recur_is_no_matter_for_ever() -> None:
         (replace(POLICY, shadow=True), ("Rechecks", "Audit")),
         (replace(POLICY, writes=False), ("Audit",)),
     ):
-        told = alerts(facts(some_day(newest=records), policy=policy))
+        told = alerts(facts(some_day(newest=records, oldest_recheck=NOW), policy=policy))
         assert re.findall("The run “(.+?)” ended badly", told) == list(left)
+
+
+def test_rechecks_that_failed_are_no_matter_once_a_sweep_has_done_them() -> None:
+    """The job finds none due then, and makes no run that could end well."""
+    failed = Record("rechecks", "failed", NOW - timedelta(minutes=40), NOW, None, 0, {}, "MySQL is away")
+    today = some_day(newest={"rechecks": failed})
+    before, after = (
+        replace(WELL, last_runs=dict.fromkeys(SWEEPS, LastSuccess(NOW - timedelta(minutes=minutes), 5, 0, 0)))
+        for minutes in (41, 39)
+    )
+    assert page(facts(today, after)).headline == "All is well"
+    assert page(facts(today, before)).state is State.BAD
+    assert page(facts(today, replace(WELL, last_runs={}))).state is State.BAD
+    due = some_day(newest={"rechecks": failed}, oldest_recheck=NOW)
+    assert page(facts(due, after)).state is State.BAD
 
 
 def test_an_audit_that_found_differences_is_the_headline() -> None:
