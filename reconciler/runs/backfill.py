@@ -31,7 +31,7 @@ from reconciler.replica import Present, ReplicaReads
 from reconciler.runs.repair import COMMIT_SECONDS, Basis, RunTally, ask_later, piecewise, reading, repair_lead, why
 from reconciler.runs.run_log import COMPLETE, Runs
 from reconciler.runs.sweeps import Report, carried_out, ended
-from reconciler.runs.wait_for_stream import Stopped, await_first_moves, has_begun, lanes_ahead
+from reconciler.runs.wait_for_stream import Stopped, after_first_moves, has_begun, lanes_ahead
 
 log = structlog.get_logger(__name__)
 
@@ -93,11 +93,6 @@ class Backfill:
             return Report(NAME, outcome, self._window, self._tally, spent, milliseconds, error)
 
     def _fill(self, progress: Progress, queries: int, *, restart: bool) -> None:
-        if not await_first_moves(self._postgres.lanes, self._wait_seconds, self._stop):
-            raise PreconditionFailed(
-                "an applier is there, but not every lane has moved yet, so nobody can say what the stream is to bring;"
-                " start `consumer read`, and run the backfill again: `consumer status` shows the lanes"
-            )
         present = self._replica.present()
         self._demand_clock(self._postgres.lanes(), present.clock)
         cursor, self._window = self._begin(present, restart=restart)
@@ -136,10 +131,20 @@ class Backfill:
 
     def _read(self, after: int) -> UserBatch:
         users = self._replica.user_page(after, self._batch_size)
-        lanes = self._postgres.lanes()
+        lanes = self._lanes()
         judged = self._postgres.judged(users)
         unknown = [user_id for user_id in users if user_id not in judged]
         return UserBatch(users, judged, self._replica.read_users(unknown) if unknown else None, lanes)
+
+    def _lanes(self) -> Mapping[int, LanePoint]:
+        """Where lanes stand; raises PreconditionFailed where an applier is there and the stream does not begin."""
+        lanes = after_first_moves(self._postgres.lanes, self._wait_seconds, self._stop)
+        if lanes is None:
+            raise PreconditionFailed(
+                "an applier is there, but not every lane has moved yet, so nobody can say what the stream is to bring;"
+                " start `consumer read`, and run the backfill again: `consumer status` shows the lanes"
+            )
+        return lanes
 
     def _take(self, page: UserBatch) -> None:
         live = page.live

@@ -90,8 +90,10 @@ class LaneMonitor:
         return found if found.lagging or has_begun(points) else Waited(set(), set())
 
 
-def await_first_moves(read: Callable[[], Mapping[int, LanePoint]], seconds: float, stop: Event) -> bool:
-    """Waits until appliers that are there have moved every lane; False where they have not after so long.
+def after_first_moves(
+    read: Callable[[], Mapping[int, LanePoint]], seconds: float, stop: Event
+) -> Mapping[int, LanePoint] | None:
+    """Where lanes stand, once appliers that are there have moved every one; None where they have not after so long.
 
     Where none is there yet, there is nothing to wait for. Raises Stopped.
     """
@@ -99,9 +101,9 @@ def await_first_moves(read: Callable[[], Mapping[int, LanePoint]], seconds: floa
     while True:
         points = read()
         if not has_begun(points) or all(point.version for point in points.values()):
-            return True
+            return points
         if time.monotonic() >= deadline:
-            return False
+            return None
         if stop.wait(_POLL_SECONDS):
             raise Stopped
 

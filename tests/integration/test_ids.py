@@ -76,7 +76,8 @@ def test_users_with_ids_of_zero_and_below_are_served_like_any_other(world: Reade
     before = "NOW() - INTERVAL 1 HOUR"  # there was a stream, in which somebody new might come
     world.execute(f"INSERT INTO users (id, created_at) VALUES (0, {before}), (-5, {before}), (7, {before})")
     with world.pipeline():
-        assert report_of(world, "backfill")["first_seen"] == 3
+        report = report_of(world, "backfill")
+        assert report["first_seen"] == 3, report
         world.execute(
             "INSERT INTO users (id, current_signature_file_id) VALUES (-6, 'file')",
             "INSERT INTO claims (id, user_id, status) VALUES (60, -6, 'open'), (10, 0, 'open')",

@@ -162,7 +162,7 @@ def test_a_session_is_cut_where_it_is_waited_for_at_two_looks(hanging: Hanging) 
         connection = open_session(hanging.conninfo, "us", autocommit=True)
         sessions.add(connection)
         waiting = pool.submit(connection.execute, "SELECT 1")
-        until(lambda: hanging.asked == 1, "it had asked")
+        until(lambda: is_waited_for(connection), "it waited for the answer")  # libpq says so only after it has asked
         assert sessions.look() == 0
         sessions.add(connection)
         assert sessions.look() == 1

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from consumer.store.lanes import LanePoint
-from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, Waited, await_first_moves
+from reconciler.runs.wait_for_stream import LaneMonitor, Stopped, Waited, after_first_moves
 
 
 def test_a_lane_that_has_passed_is_not_waited_for() -> None:
@@ -41,15 +41,15 @@ def test_an_applier_that_is_there_and_has_moved_nothing_is_a_stream_that_is_wait
 
 def test_the_first_moves_are_waited_for_where_an_applier_is_there() -> None:
     points = {0: LanePoint(0, 1), 1: LanePoint(0, 1)}
-    assert await_first_moves(lambda: points, 30, Event())
+    assert after_first_moves(lambda: points, 30, Event()) is points
     points = {0: LanePoint(7, 1, owner="applier"), 1: LanePoint(0, 1, owner="applier")}
-    assert not await_first_moves(lambda: points, 0, Event())
+    assert after_first_moves(lambda: points, 0, Event()) is None
     stop = Event()
     stop.set()
     with pytest.raises(Stopped):
-        await_first_moves(lambda: points, 30, stop)
+        after_first_moves(lambda: points, 30, stop)
     points = {0: LanePoint(7, 1), 1: LanePoint(8, 1)}
-    assert await_first_moves(lambda: points, 0, Event())
+    assert after_first_moves(lambda: points, 0, Event()) is points
 
 
 def test_a_lane_that_stands_still_is_waited_for_once() -> None:
