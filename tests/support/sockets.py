@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 
 def exactly(connection: socket.socket, size: int) -> bytes:
@@ -14,3 +15,13 @@ def exactly(connection: socket.socket, size: int) -> bytes:
             raise ConnectionResetError("the other side closed the connection")
         found += more
     return found
+
+
+def accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """Whoever connects, until the listener is closed."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            return
+        yield client

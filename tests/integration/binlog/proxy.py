@@ -8,6 +8,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from tests.support.sockets import accepted
+
 CHUNK = 65536
 
 
@@ -55,11 +57,7 @@ class Proxy:
             one.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        for client in accepted(self._listener):
             server = socket.create_connection(self._server)
             self._sockets += [client, server]
             threading.Thread(target=self._up, args=(client, server), daemon=True).start()

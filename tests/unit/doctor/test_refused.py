@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from consumer.doctor.refused import is_refused
-from tests.support.sockets import exactly
+from tests.support.sockets import accepted, exactly
 
 START: int = 3 << 16
 """Version 3.0 in what a client begins with; a question for encryption has another (PostgreSQL manual, 55.7)."""
@@ -30,11 +30,7 @@ def server(answer: bytes) -> Iterator[str]:
     """A PostgreSQL that answers every login so; its address."""
 
     def serve() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
+        for client in accepted(listener):
             with client:
                 try:
                     while True:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from consumer.store.connection import Sessions, classified, cut_when_stopped, is_waited_for, open_session
 from consumer.store.errors import StoreUnavailable
-from tests.support.sockets import exactly
+from tests.support.sockets import accepted, exactly
 from tests.support.waiting import until
 
 PID = 4711
@@ -71,11 +71,7 @@ class Hanging:
             one.close()
 
     def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+        for client in accepted(self._listener):
             self._clients.append(client)
             threading.Thread(target=self._answer, args=(client,), daemon=True).start()
 
