@@ -134,6 +134,8 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         self._conninfo: Final = conninfo
         self.dead_letter_days: Final = dead_letter_days
         self._connection: Connection | None = None
+        self._transactions = 0
+        """Of this session."""
         self._add_conversions = ""
         self._in_force = InForce()
         self._emitted: dict[int, int] = {}
@@ -164,6 +166,9 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         connection = self._session()
         try:
             with classified(self._conninfo), connection.pipeline():
+                self._transactions += 1
+                if self._transactions.bit_count() == 1:  # the 1st, 2nd, 4th, 8th and so on: tables may have grown
+                    connection.execute(sql.FORGET_PLANS)
                 tx = LeadTransaction(self, connection, past_held=past_held, past_unseen=past_unseen)
                 yield tx
                 tx.confirm_lanes()
@@ -247,7 +252,7 @@ class LeadStore(AbstractContextManager["LeadStore"]):
                 with classified(self._conninfo):
                     self._add_conversions = tables.insert_conversions(connection)
                     connection.rollback()
-            self._connection = connection
+            self._connection, self._transactions = connection, 0
         return self._connection
 
 

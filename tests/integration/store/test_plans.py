@@ -1,0 +1,103 @@
+"""What statements read where tables have grown since they were planned, and have no statistics yet.
+
+So it is in the first minutes of a deployment: a plan is kept until its tables are analyzed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import psycopg
+
+from consumer.leads.ledger import replay
+from consumer.leads.model import Change, ClaimRow, RequirementRow, Row, Table, UserRow
+from consumer.leads.outcome import Outcome
+from consumer.store.leads import LeadStore
+from consumer.store.schema.setup import prepare
+from tests.integration.store.databases import new_database, row, rows, run
+from tests.integration.store.replayer import LANES, RULES, claim, requirement, user
+from tests.support.company_tables import call_centre_tables
+
+TABLES: Final = {UserRow: Table.USERS, ClaimRow: Table.CLAIMS, RequirementRow: Table.CLAIM_REQUIREMENTS}
+AT_ONCE: Final = 25
+"""Customers in a batch."""
+BATCHES: Final = 10
+OTHERS: Final = 30_000
+"""Customers that are there all at once, by somebody else's writing."""
+FILL: Final = """
+INSERT INTO user_call_scores (id, user_id, current_score, is_active, current_queue_type, created_at, updated_at)
+SELECT gen_random_uuid(), n, 0, true, 'unsigned_users', now(), now() FROM generate_series(100001, 100000 + %(n)s) AS n;
+INSERT INTO call_queue (id, user_id, queue_type, status, queue_reason, created_at, updated_at)
+SELECT gen_random_uuid(), n, 'unsigned_users', 'pending', 'first_seen', now(), now()
+FROM generate_series(100001, 100000 + %(n)s) AS n;
+INSERT INTO leadstream.leads (user_id, lane, present, enabled, version, read_floor, stint, rules_version)
+SELECT n, 0, true, true, 1, 0, 0, 1 FROM generate_series(100001, 100000 + %(n)s) AS n;
+INSERT INTO leadstream.claims (user_id, id, status, version)
+SELECT n, n, 'open', 1 FROM generate_series(100001, 100000 + %(n)s) AS n;
+INSERT INTO leadstream.requirements (user_id, id, claim_id, type, status, version)
+SELECT n, n, n, 'passport', 'pending', 1 FROM generate_series(100001, 100000 + %(n)s) AS n;
+INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, source, in_shadow)
+SELECT n, 1, 'unsigned_users', now(), 'first_seen', 'sweep', false FROM generate_series(100001, 100000 + %(n)s) AS n
+"""
+MOST_READ: Final = 50
+"""Rows or entries of one table or index for each customer of a batch, in all that a batch here does."""
+READ: Final = """
+SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes
+UNION ALL SELECT relname, seq_tup_read FROM pg_stat_user_tables
+"""
+
+
+def apply(
+    store: LeadStore, page: Sequence[int], at: int, *steps: Callable[[int], tuple[Row | None, Row | None]]
+) -> None:
+    """A transaction of each customer of a page, in which rows (before, after) change, applied in one batch."""
+    changes = []
+    for user_id in page:
+        for number, step in enumerate(steps, 1):
+            before, after = step(user_id)
+            present = after if after is not None else before
+            assert present is not None
+            changes.append(Change(user_id, TABLES[type(present)], before, after, at, at, number == len(steps)))
+    outcome = Outcome()
+    with store.transaction() as tx:
+        replay(changes, tx.load(page), 0, RULES, outcome)
+        tx.write(outcome)
+
+
+def come_and_convert(store: LeadStore, first: int) -> None:
+    """Customers come, owe a document, sign, hand it in, and are looked at."""
+    page, at = range(first, first + AT_ONCE), time.time_ns() // 1000
+    apply(
+        store, page, at,
+        lambda user_id: (None, user(user_id)),
+        lambda user_id: (None, claim(user_id, user_id)),
+        lambda user_id: (None, requirement(user_id, user_id)),
+    )  # fmt: skip
+    apply(store, page, at + 1_000, lambda user_id: (user(user_id), user(user_id, "file-1")))
+    apply(
+        store, page, at + 2_000,
+        lambda user_id: (requirement(user_id, user_id), requirement(user_id, user_id, "approved")),
+    )  # fmt: skip
+    with store.transaction(past_held=True) as tx:
+        tx.load(page)
+        assert tx.repair_entries(page) == []
+
+
+def test_plans_made_for_empty_tables_do_not_stay(server_url: str) -> None:
+    with new_database(server_url) as url:
+        run(url, call_centre_tables())
+        prepare(url, LANES, 1)
+        for (table,) in rows(url, "SELECT relid::regclass::text FROM pg_stat_user_tables"):
+            run(url, f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        with LeadStore(url, LANES, shadow=False, source="stream") as store:
+            come_and_convert(store, 1)
+            with psycopg.connect(url) as connection:
+                psycopg.ClientCursor(connection).execute(FILL, {"n": OTHERS})
+            run(url, "SELECT pg_stat_reset()")
+            for first in range(1_001, 1_001 + BATCHES * AT_ONCE, AT_ONCE):
+                come_and_convert(store, first)
+        assert row(url, "SELECT count(*) FROM conversions") == (2 * (BATCHES + 1) * AT_ONCE,)
+        read = {name: read / (BATCHES * AT_ONCE) for name, read in rows(url, READ)}
+        assert {name: times for name, times in read.items() if times > MOST_READ} == {}
