@@ -139,6 +139,15 @@ class Lane:
         """Doubts no longer what has no later version (µs) than this one, which a reader gave out."""
         self.doubts = {seq: doubt for seq, doubt in self.doubts.items() if doubt.change.version > latest}
 
+    def push(self, doubt: Doubt) -> bool:
+        """Gives a message that was displaced its number; False where another one has it."""
+        if not self.merge.push(doubt.partition, doubt.seq, doubt.offset, doubt.change):
+            return False
+        ties = doubt.change.ties
+        if ties is not None and ties.after:
+            self.comes_after(doubt.seq, ties.after)
+        return True
+
     def displace(self, seq: int) -> None:
         """Takes out a message held that is doubtful, for another one that has its number."""
         self.displaced.append(self.doubts[seq])

@@ -35,6 +35,9 @@ QUIET_SECONDS: Final = 30.0
 MOST_DIGITS: Final = 18
 """Of a key that is a user id and fits a bigint for sure."""
 
+MOST_DISPLACED: Final = 1_000
+"""Doubtful messages of a lane whose number another one has: while Kafka does not say whose they are, they lie here."""
+
 NOT_ITS_KEY: Final = "no reader writes it under its key into this lane"
 
 _AHEAD: Final = round(AHEAD_SECONDS * 1e6)
@@ -111,9 +114,16 @@ class Intake:
     def _repeated(
         self, lane: Lane, partition: int, message: Message, block: LaneBlock, change: Change, latest: int
     ) -> None:
-        """One whose number came before: below where we have read Kafka has sent us back, and it is no news at all."""
-        is_unread = (message.offset() or 0) >= (lane.starts[partition] or 0)
+        """One whose number came before: below where we have read Kafka has sent us back, and it is no news at all.
+
+        One with a later version than `latest` may be somebody else's, and does not count before that is known.
+        """
+        offset: int = message.offset()  # type: ignore[assignment]
+        is_unread = offset >= (lane.starts[partition] or 0)
         held = lane.merge.held(block.seq)
+        if is_unread and block.version > latest and held != change and len(lane.displaced) < MOST_DISPLACED:
+            lane.displaced.append(Doubt(block.seq, partition, offset, change))
+            return
         if held is None and lane.is_news(change):
             lane.lose(change, latest)
             self._complaints.set_back(lane.number)

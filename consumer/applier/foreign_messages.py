@@ -32,7 +32,10 @@ ANSWER_SECONDS: Final = 5.0
 FIRST_PAUSE_SECONDS: Final = 1.0
 LONGEST_PAUSE_SECONDS: Final = 30.0
 MOST_AT_ONCE: Final = 100
-"""Foreign messages set aside at one look; the next one takes the next."""
+"""Foreign messages of a lane set aside at one look; the next one takes the next."""
+ASIDE_SECONDS: Final = 1.0
+"""After so long a look sets aside no more of them, of whatever lane: each is read from Kafka once more, and the process
+neither polls nor stops meanwhile."""
 JUDGE_SECONDS: Final = 0.5
 """How long after one question about doubtful messages the next one is asked."""
 STILL_SECONDS: Final = 5.0
@@ -117,21 +120,30 @@ class ForeignMessages:
             latest = max(newest.version, newest.unfinished_version)
             for lane in lanes:
                 lane.believe(latest)
+            until = time.monotonic() + ASIDE_SECONDS
             for lane in lanes:
-                self._set_doubts_aside(lane, latest)
+                self._set_doubts_aside(lane, latest, until)
 
         self._ask(lanes, now, search)
         self._judge_at = time.monotonic() + JUDGE_SECONDS
         return latest
 
-    def _set_doubts_aside(self, lane: Lane, latest: int) -> None:
+    def _set_doubts_aside(self, lane: Lane, latest: int, until: float) -> None:
         for doubt in list(islice(lane.doubts.values(), MOST_AT_ONCE)):
+            if time.monotonic() >= until:
+                return
             self._set_aside_doubtful(lane, doubt, latest)
             lane.drop(doubt.seq)
         for doubt in lane.displaced[:MOST_AT_ONCE]:
+            if time.monotonic() >= until:
+                return
+            is_given_out = doubt.change.version <= latest
+            if is_given_out and not doubt.is_aside and lane.push(doubt):
+                lane.displaced.remove(doubt)  # who had its number was somebody else
+                continue
             self._set_aside_doubtful(lane, doubt, latest)
             lane.displaced.remove(doubt)
-            if doubt.change.version <= latest:  # it may have been the reader's: nobody says which of the two was
+            if is_given_out:  # it may have been the reader's: nobody says which of the two was
                 lane.lose(doubt.change, latest)
 
     def _set_aside_doubtful(self, lane: Lane, doubt: Doubt, latest: int) -> None:

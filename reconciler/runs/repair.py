@@ -396,7 +396,8 @@ class Repairer:
                     raise Stopped
                 users = {candidate.user_id: candidate for candidate in batch}
                 for part, live in readable(self.replica.read_users, list(users), self._unread):
-                    candidates += self._confirm([users[user_id] for user_id in part], live)
+                    passed = self._passed([users[user_id] for user_id in part])
+                    candidates += self._confirm(passed, live) if passed else []
         self._leave(candidates, "its rows changed at every look")
 
     def _late(self, candidates: Sequence[Candidate], floor: int) -> set[int]:
@@ -411,6 +412,17 @@ class Repairer:
         if self._gives_up:
             late -= self._give_up(self._monitor.look(dict.fromkeys(late, floor)).still)
         return {one.user_id for one in candidates if lane_of(one.user_id, self.store.lane_count) in late}
+
+    def _passed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those of which the stream has nothing to bring; it may have begun since nobody waited for it any more."""
+        points, lanes = self.postgres.lanes(), self.store.lane_count
+        behind = {
+            one.user_id for one in candidates
+            if (lane := lane_of(one.user_id, lanes)) not in self._given_up and points[lane].version < one.read.ended
+        } if has_begun(points) else set()  # fmt: skip
+        if behind:
+            self._wait_for_stream([one for one in candidates if one.user_id in behind])
+        return [one for one in candidates if one.user_id not in behind]
 
     def _give_up(self, still: set[int]) -> set[int]:
         """Those of the lanes that stand still of which nothing is expected any more: all, where a person says so."""

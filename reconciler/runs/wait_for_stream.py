@@ -62,12 +62,12 @@ class LaneMonitor:
         """Waits until each lane has passed its version (µs) or stands still.
 
         Where no applier is there and none comes while a lane would be standing still, there is no stream, and nothing
-        to wait for. Raises Stopped.
+        to wait for; that takes its time, however short patience is. Raises Stopped.
         """
         deadline = time.monotonic() + self._patience
         while True:
             waited = self.look(marks)
-            if not waited.lagging or time.monotonic() >= deadline:
+            if not waited.lagging or (time.monotonic() >= deadline and has_begun(self._read())):
                 return waited
             if self._stop.wait(self._poll):
                 raise Stopped

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from consumer.applier.assigned_lane import Doubt, Lane
-from consumer.applier.foreign_messages import JUDGE_SECONDS, MOST_AT_ONCE, STILL_SECONDS, ForeignMessages
+from consumer.applier.foreign_messages import ASIDE_SECONDS, JUDGE_SECONDS, MOST_AT_ONCE, STILL_SECONDS, ForeignMessages
 from consumer.leads.model import Change, Table, UserRow
 from consumer.store.dead_letters import Content, DeadLetter
 from consumer.store.lanes import LaneState
@@ -216,6 +216,28 @@ def test_doubtful_messages_that_no_reader_gave_out_are_set_aside_bit_by_bit(cloc
     clock(JUDGE_SECONDS)
     foreign.judge_versions([one], JUDGE_SECONDS)
     assert (one.in_doubt, len(letters(one))) == (False, MOST_AT_ONCE + 1)
+
+
+def test_a_look_that_takes_long_goes_on_at_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka's client takes its time for each message, and the lanes together hold many."""
+    kafka, now = Kafka(checkpoint(*[1_000] * 3, version=10)), [0.0]
+    monkeypatch.setattr("consumer.applier.foreign_messages.time.monotonic", lambda: now[0])
+    read = kafka.original
+
+    def slowly(lane: int, partition: int, offset: int) -> Content:
+        now[0] += ASIDE_SECONDS / 10
+        return read(lane, partition, offset)
+
+    monkeypatch.setattr(kafka, "original", slowly)
+    foreign, lanes = kafka.foreign, [doubtful(lane(number=number), *[11] * 8) for number in range(3)]
+    looks = 0
+    while any(one.in_doubt for one in lanes):
+        looks += 1
+        began = now[0]
+        foreign.judge_versions(lanes, now[0])
+        assert now[0] - began <= 1.1 * ASIDE_SECONDS
+        now[0] += JUDGE_SECONDS
+    assert (looks, [len(letters(one)) for one in lanes]) == (3, [8, 8, 8])
 
 
 def test_a_flood_of_foreign_messages_is_set_aside_bit_by_bit() -> None:

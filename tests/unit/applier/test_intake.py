@@ -11,7 +11,7 @@ import pytest
 
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.batches import LOST, LaneBatch
-from consumer.applier.decoding import Intake
+from consumer.applier.decoding import MOST_DISPLACED, Intake
 from consumer.applier.foreign_messages import ForeignMessages
 from consumer.lane import lane_of
 from consumer.leads.model import UserRow
@@ -169,6 +169,42 @@ def test_a_message_whose_number_a_doubtful_one_holds_takes_its_place() -> None:
     assert [change.after for change in batch.changes] == [UserRow(1, "9", True)]
     assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.FOREIGN, 0)]
     assert batch.version == 5
+
+
+@pytest.mark.parametrize("applied", [False, True])
+def test_a_version_that_no_reader_gave_out_costs_nothing_where_its_number_is_taken(applied: bool) -> None:
+    kafka, mine = Kafka(version=5), fresh_lane()
+    intake().take(cast("Any", [message(signature=9)]), {0: mine})
+    changes = list(taken(mine).changes) if applied else []
+    intake().take(cast("Any", [message(offset=1, version=FAR_AHEAD)]), {0: mine})
+    assert not mine.remarkable, "the letter of what was displaced is not written yet"
+    kafka.foreign.judge_versions([mine], 0.0)
+    batch = taken(mine)
+    assert [change.after for change in [*changes, *batch.changes]] == [UserRow(1, "9", True)]
+    assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.FOREIGN, 1)]
+    assert (batch.version, batch.lost, batch.recheck_all, batch.blind) == (5, 0, frozenset(), False)
+
+
+def test_a_change_ahead_of_our_clock_keeps_its_number_though_a_foreign_message_came_before_it() -> None:
+    ours = round(time.time() * 1e6) + 60_000_000
+    kafka, mine = Kafka(version=ours), fresh_lane()
+    ties = {"after": [[0, 1]]}
+    both = [message(version=FAR_AHEAD), message(offset=1, version=ours, signature=9, ties=ties)]
+    intake().take(cast("Any", both), {0: mine})
+    kafka.foreign.judge_versions([mine], 0.0)
+    assert mine.waiting_for() == (0, 1)
+    mine.wait_no_longer(late=False)
+    batch = taken(mine)
+    assert [change.after for change in batch.changes] == [UserRow(1, "9", True)]
+    assert [(letter.reason, letter.offset) for letter in batch.letters] == [(Defect.FOREIGN, 0)]
+    assert (batch.version, batch.lost, batch.recheck_all, batch.blind) == (ours, 0, frozenset(), False)
+
+
+def test_while_kafka_says_nothing_of_a_flood_of_such_messages_no_more_than_so_many_wait_for_it() -> None:
+    mine = fresh_lane()
+    flood = [message(offset=offset, version=FAR_AHEAD + offset) for offset in range(1, MOST_DISPLACED + 3)]
+    intake().take(cast("Any", [message(signature=9), *flood]), {0: mine})
+    assert len(mine.displaced) == MOST_DISPLACED
 
 
 def test_a_doubtful_message_that_was_the_readers_and_was_displaced_has_its_lane_read_live() -> None:

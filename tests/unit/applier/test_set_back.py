@@ -7,10 +7,11 @@ from typing import Any, Final, cast
 
 from structlog.testing import capture_logs
 
-from consumer.applier.assigned_lane import Lane
+from consumer.applier.assigned_lane import Doubt, Lane
 from consumer.applier.batches import LOST
-from consumer.applier.decoding import Intake
+from consumer.applier.decoding import MOST_DISPLACED, Intake
 from consumer.binlog.events import Begin, Commit, Event, RowChange
+from consumer.leads.model import Change
 from consumer.mysql.foreign_keys import ForeignKeys
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.router import Router
@@ -140,12 +141,16 @@ def test_what_is_lost_stands_before_what_comes_next_in_its_transaction() -> None
     assert batch.changes[0].version == batch.changes[1].version - 1
 
 
-def test_a_foreign_message_with_a_version_that_no_clock_has_come_to_freezes_no_lead() -> None:
+def test_a_change_that_lost_its_number_and_has_a_version_that_no_clock_has_come_to_freezes_no_lead() -> None:
     """Changes up to what is lost are passed over, and no live read would ever hold it: its leads would stand still."""
-    stands, foreign = before(), Stream()
-    foreign.change(None, UNSIGNED, NOW)
-    foreign.change(UNSIGNED, SIGNED, NOW + 10**17)
-    batch = taken(stands, foreign).take()
+    stands, again = before(), Stream()
+    again.change(None, UNSIGNED, NOW)
+    again.change(UNSIGNED, SIGNED, NOW + 10**17)
+    lane = Lane(0, stands, 100)
+    lane.displaced = [Doubt(1, 0, 9, Change(1, None, None, None, 0, 0, True))] * MOST_DISPLACED
+    Intake(TOPICS, 1, cast("Any", None)).take(cast("Any", again.messages), {0: lane})
+    lane.gather(100)
+    batch = lane.take()
     assert batch is not None
     assert (batch.lost, batch.blind) == (1, True)
     latest = (time.time() + AHEAD_SECONDS) * SECOND

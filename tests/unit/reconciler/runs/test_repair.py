@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from threading import Event
@@ -42,6 +43,7 @@ from reconciler.runs.repair import (
     ROUNDS,
     STANDS_STILL,
     Basis,
+    Candidate,
     Reading,
     Repairer,
     RunTally,
@@ -414,6 +416,24 @@ def test_where_there_is_no_stream_nobody_waits_for_it(world: BothSides) -> None:
     world.customer(2, "f1", held=None)
     assert checked(world.repairer(), 1, 2)["settled"] == 1
     assert world.leads[2].signature == "f1"
+
+
+def test_a_stream_that_begins_while_a_sweep_repairs_is_left_its_history(
+    world: BothSides, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.lanes = dict.fromkeys(range(LANES), LanePoint(0, 1))
+    world.customer(1, "f1", held=None)
+    repairer = world.repairer()
+    passed = repairer._passed
+
+    def begun(candidates: Sequence[Candidate]) -> list[Candidate]:
+        world.lanes = dict.fromkeys(range(LANES), LanePoint(0, 1, owner="applier"))
+        return passed(candidates)
+
+    monkeypatch.setattr(repairer, "_passed", begun)
+    told = checked(repairer, 1)
+    assert (told["shown"], told["left_to_recheck"]) == (1, 1)
+    assert world.leads[1].signature is None
 
 
 def test_a_person_may_give_up_what_a_lead_left_to_a_live_read_waits_for(world: BothSides) -> None:

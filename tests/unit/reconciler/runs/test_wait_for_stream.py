@@ -23,6 +23,11 @@ def test_where_no_applier_comes_while_lanes_would_stand_still_there_is_no_stream
     assert monitor.wait({0: 10}) == Waited(set(), set())
 
 
+def test_that_there_is_no_stream_is_found_out_however_short_patience_is() -> None:
+    monitor = LaneMonitor(lambda: {0: LanePoint(0, 1)}, 0.2, 0.0, Event(), poll_seconds=0.02)
+    assert monitor.wait({0: 10}) == Waited(set(), set())
+
+
 def test_that_there_is_no_stream_is_waited_for_once_and_not_for_each_lane() -> None:
     monitor = LaneMonitor(lambda: {0: LanePoint(0, 1), 1: LanePoint(0, 1)}, 0.2, 30.0, Event(), poll_seconds=0.02)
     assert monitor.wait({0: 10}) == Waited(set(), set())
