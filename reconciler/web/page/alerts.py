@@ -11,6 +11,7 @@ from typing import Final
 
 from consumer.store.lanes import stalled
 from reconciler.monitor.lags import lag_of
+from reconciler.monitor.servers import is_made_up_for
 from reconciler.monitor.today import Today
 from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
 from reconciler.web.page.formatting import ago, clock, counted, span
@@ -166,8 +167,8 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
 def _is_made_up_for(facts: Facts, today: Today) -> bool:
     """Whether rechecks that failed were done by a sweep since: the job finds none due then, and records no run."""
     record = today.newest.get(RECHECKS)
-    swept = (facts.snapshot.last_runs[name].started_at for name in SWEEPS if name in facts.snapshot.last_runs)
-    return record is not None and today.oldest_recheck is None and any(at > record.started_at for at in swept)
+    is_due = today.oldest_recheck is not None
+    return record is not None and is_made_up_for(record.started_at, facts.snapshot.last_runs, is_due=is_due)
 
 
 def _recurs(policy: Policy, name: str) -> bool:
