@@ -114,13 +114,15 @@ class Sessions:
     def look(self) -> int:
         """Cuts the sessions that are waited for now and were at the look before; those that idle stay.
 
-        Whoever waits for them gets an error, and from then on no session is opened any more; logins that lasted from
-        look to look come to nothing when they end. How many sessions and logins there were.
+        Whoever waits for them gets an error, and from then on no session is opened any more, and one that is waited for
+        is cut at once; logins that lasted from look to look come to nothing when they end. How many sessions and logins
+        there were.
         """
         with self._lock:
             waited = WeakSet(connection for connection in self._open if is_waited_for(connection))
-            cut = [connection for connection in waited if connection in self._waited]
+            cut = [connection for connection in waited if self._is_cut or connection in self._waited]
             logins = self._logins & self._logged_in
+            self._open.difference_update(cut)  # whoever waits for them may take a moment to see it
             self._waited, self._logged_in = waited, set(self._logins)
             if cut or logins:
                 self._is_cut = True
