@@ -7,12 +7,17 @@ import struct
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 from structlog.testing import capture_logs
 
+from consumer.commands import status as status_command
+from consumer.doctor import postgres_facts
+from consumer.doctor.check import Unreachable
 from consumer.store.connection import Sessions, classified, cut_when_stopped, is_waited_for, open_session
 from consumer.store.errors import StoreUnavailable
 from tests.support.sockets import accepted, exactly
@@ -223,3 +228,28 @@ def test_a_pipeline_is_waited_for_only_while_somebody_takes_its_answers(hanging:
         assert [sessions.look(), sessions.look()] == [0, 1]
         with pytest.raises(psycopg.OperationalError):
             waiting.result()
+
+
+def test_the_doctor_waits_for_no_answer_longer_than_it_says(hanging: Hanging) -> None:
+    """`statement_timeout` is the server's to keep, and one that hangs keeps nothing."""
+    with pytest.raises(Unreachable, match=r"calls on 127\.0\.0\.1:.* cannot be asked: no answer came within 1\.1 s"):
+        postgres_facts.collect(hanging.conninfo, 0.1)
+    assert postgres_facts.asked(hanging.conninfo, 0.1, lambda connection: connection.execute("SELECT 1")) is None
+
+
+def test_status_says_of_a_server_that_hangs_that_it_does(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_command, "ANSWER_SECONDS", 1)
+    asked = cast(Any, SimpleNamespace(conninfo=hanging.conninfo))
+    with pytest.raises(
+        StoreUnavailable, match=r"calls on 127\.0\.0\.1:.* cannot be reached: no answer came within 1 s"
+    ):
+        status_command._applied(asked)
+
+
+def test_an_answer_that_comes_in_time_is_no_matter_and_each_has_its_own_time(hanging: Hanging) -> None:
+    with open_session(hanging.conninfo, "us", autocommit=True, answer_seconds=30.0) as connection:
+        for _ in range(2):
+            assert connection.execute("SELECT pg_backend_pid()").fetchone() == (PID,)
+    until(
+        lambda: not any(isinstance(one, threading.Timer) for one in threading.enumerate()), "no time is kept any more"
+    )
