@@ -18,9 +18,9 @@ from consumer.store.dead_letters import Defect
 from consumer.versions import age
 from reconciler.conversions import ConversionKind
 from reconciler.monitor.kafka import StreamSeen
-from reconciler.monitor.servers import Snapshot
+from reconciler.monitor.servers import RunState, Snapshot, is_made_up_for
 from reconciler.monitor.today import SinceMidnight
-from reconciler.names import RUN_NAMES, STARTABLE
+from reconciler.names import RECHECKS, RUN_NAMES, STARTABLE
 from reconciler.runs import backfill, verify
 from reconciler.runs.drift import EntryKind
 from reconciler.runs.sweeps import Report
@@ -98,7 +98,8 @@ RECHECKS_REFUSED: Final = scraped(
 )
 RUN_OUTCOME: Final = scraped(
     "leadstream_run_outcome",
-    "1 for how the last run of a name ended, by whichever process; aborted: its process was gone.",
+    "1 for how the last run of a name ended, by whichever process; aborted: its process was gone. Of rechecks that"
+    " failed, until a sweep has done them.",
     RECONCILER,
     run=RUN_NAMES,
     outcome=(*OUTCOMES, "aborted"),
@@ -282,7 +283,7 @@ class Monitored(Collector):
         for name, state in seen.runs.items():
             if name in switched_off:
                 continue
-            if state.outcome is not None:
+            if state.outcome is not None and not _is_past(name, state, seen):
                 outcomes.add_metric([name, state.outcome], 1)
             started.add_metric([name], state.started_at.timestamp() if state.running else 0)
         for kind in KINDS if verify.NAME in seen.runs else ():
@@ -305,6 +306,13 @@ class Monitored(Collector):
             (TOPICS_LOSS, topics_until_loss(seen, known, now)),
         ):
             yield _known(measure, value)
+
+
+def _is_past(name: str, state: RunState, seen: Snapshot) -> bool:
+    """Whether it is no matter any more how the last run of this name ended."""
+    if name != RECHECKS or state.outcome not in ("failed", "aborted"):
+        return False
+    return is_made_up_for(state.started_at, seen.last_runs, is_due=seen.rechecks_due != 0)
 
 
 def _of_today(today: SinceMidnight | None) -> Iterator[GaugeMetricFamily]:

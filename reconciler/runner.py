@@ -100,8 +100,10 @@ class Jobs:
             tools.store.transaction() as tx,
         ):
             (letter,) = tx.retry_dead_letters([number])
+        if letter.user_id is None:
+            return False
         log.info("dead_letter_resolved", number=number, resolution="retried", by=by)
-        return letter.user_id is not None
+        return True
 
     def discard_dead_letter(self, number: int, by: str) -> None:
         """Resolves a dead letter without doing anything about it. Raises NoSuchDeadLetter, StoreError."""

@@ -20,6 +20,8 @@ NAME: Final = re.compile(r"[A-Za-z0-9._@-]{1,60}")
 SHORTEST: Final = 16
 """Characters of a token that nobody guesses."""
 HINT: Final = "`openssl rand -hex 32` makes one"
+REMARK: Final = "#"
+"""How what stands in the place of tokens begins and is none."""
 RIGHTS: Final = ("read", "run")
 
 
@@ -124,9 +126,10 @@ def tokens(shared: SecretStr | None, listed: SecretStr | None, files: Mapping[st
 
 
 def _known(shared: str, listed: str) -> list[tuple[Caller, str]]:
-    if shared:
-        demand_long(shared)
-    return [*([(Caller(SHARED, may_run=True), shared)] if shared else []), *parse(listed)]
+    if not shared or shared.startswith(REMARK):
+        return parse(listed)
+    demand_long(shared)
+    return [(Caller(SHARED, may_run=True), shared), *parse(listed)]
 
 
 def _text(secret: SecretStr | None) -> str:
@@ -143,8 +146,8 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def demand_long(token: str) -> None:
-    """Raises ValueError where the shared token could be guessed; never with it."""
-    if len(token) < SHORTEST:
+    """Raises ValueError where the shared token could be guessed; never with it. A remark is none."""
+    if len(token) < SHORTEST and not token.startswith(REMARK):
         raise ValueError(f"it should have {SHORTEST} characters or more; {HINT}")
 
 
@@ -156,7 +159,7 @@ def parse(text: str) -> list[tuple[Caller, str]]:
     known: dict[str, tuple[Caller, str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         parts = line.split()
-        if not parts or parts[0].startswith("#"):
+        if not parts or parts[0].startswith(REMARK):
             continue
         if len(parts) != 3 or parts[2] not in RIGHTS:
             raise ValueError(f"line {number} should be a name, a token and {' or '.join(RIGHTS)}")

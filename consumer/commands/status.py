@@ -87,7 +87,7 @@ class _AppliedAnswer(NamedTuple):
 
 
 def status(kafka: KafkaSettings, database: DatabaseSettings) -> Status:
-    """Asks Kafka and PostgreSQL, each for ANSWER_SECONDS at the most."""
+    """Asks Kafka and PostgreSQL; no answer of theirs may take longer than ANSWER_SECONDS."""
     with ThreadPoolExecutor(2) as pool:
         asked = pool.submit(_answer, lambda: _reader(kafka)), pool.submit(_answer, lambda: _applied(database))
     reader, applied = (part.result() for part in asked)
@@ -167,7 +167,9 @@ def _reader(kafka: KafkaSettings) -> _ReaderAnswer:
 def _applied(database: DatabaseSettings) -> _AppliedAnswer:
     with (
         classified(database.conninfo),
-        open_session(database.conninfo, "leadstream status", seconds=ANSWER_SECONDS) as connection,
+        open_session(
+            database.conninfo, "leadstream status", seconds=ANSWER_SECONDS, answer_seconds=ANSWER_SECONDS
+        ) as connection,
     ):
         letters = sum(dead_letters.counts(connection).values())
         return _AppliedAnswer(lanes.lanes(connection), lookups.rechecks(connection), letters)

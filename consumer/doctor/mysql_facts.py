@@ -52,9 +52,10 @@ HIGHEST_USER: Final = ("SELECT MAX(id) AS highest FROM users",)
 
 STATUS: Final = ("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS")
 LOGS: Final = ("SHOW BINARY LOGS",)
-REPLICATION: Final = ("SHOW REPLICA STATUS", "SHOW ALL SLAVES STATUS", "SHOW SLAVE STATUS")
+REPLICATION: Final = ("SHOW ALL SLAVES STATUS", "SHOW REPLICA STATUS", "SHOW SLAVE STATUS")
 REPLICAS: Final = ("SHOW REPLICAS", "SHOW SLAVE HOSTS")
-"""Each in the words of MySQL and, where they differ, of MariaDB and of MySQL 8.0."""
+"""Each in the words of MySQL and, where they differ, of MariaDB and of MySQL 8.0. All slaves, of whom MariaDB alone
+knows, come first: MariaDB knows the next one, too, of the connection without a name alone."""
 
 _SENTENCES: Final = Sentences(*["{address} cannot be asked: {reason}"] * len(Sentences._fields))
 """The check says what to do about it."""

@@ -19,7 +19,7 @@ from consumer.store.call_centre import attribution, tables
 from consumer.store.call_centre.attribution import AttributionFacts
 from consumer.store.call_centre.fit import Theirs
 from consumer.store.call_centre.needs import TABLES
-from consumer.store.connection import Connection, open_session, place, watchful
+from consumer.store.connection import Connection, limited, open_session, place, watchful
 from consumer.store.errors import NotPrepared
 from consumer.store.lanes import LanePoint, lanes
 from consumer.store.pooler import Pooling, pooling
@@ -30,6 +30,8 @@ from consumer.store.sql import FIRST_SEEN
 T = TypeVar("T")
 
 NAME: Final = "leadstream doctor"
+GRACE_SECONDS: Final = 1.0
+"""How much longer than an answer may take we wait for the server to say so itself."""
 
 SERVER: Final = """
 SELECT quote_ident(current_user), current_setting('server_version_num')::int, current_setting('server_encoding'),
@@ -94,7 +96,7 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
         address = watchful(conninfo, NAME)
         if "connect_timeout" not in conninfo_to_dict(conninfo):
             address = make_conninfo(address, connect_timeout=max(2, round(seconds)))
-        with psycopg.connect(address, autocommit=True) as connection:
+        with limited(address, seconds + GRACE_SECONDS) as connection:
             found = pooling(connection, address)
             with nullcontext() if found is Pooling.STATEMENTS else connection.transaction():
                 if found is not Pooling.STATEMENTS:
@@ -108,7 +110,13 @@ def collect(conninfo: str, seconds: float) -> PostgresFacts:
 def asked(conninfo: str, seconds: float, ask: Callable[[Connection], T]) -> T | None:
     """What is answered besides; None where nobody can say, of which `collect` gives the reason. Limits as there."""
     try:
-        with open_session(conninfo, NAME, autocommit=True, seconds=max(2, round(seconds))) as connection:
+        with open_session(
+            conninfo,
+            NAME,
+            autocommit=True,
+            seconds=max(2, round(seconds)),
+            answer_seconds=seconds + GRACE_SECONDS,
+        ) as connection:
             connection.execute(f"SET statement_timeout = {round(seconds * 1000)}".encode())
             return ask(connection)
     except (psycopg.Error, NotPrepared):

@@ -114,20 +114,20 @@ class Sessions:
     def look(self) -> int:
         """Cuts the sessions that are waited for now and were at the look before; those that idle stay.
 
-        Whoever waits for them gets an error, and from then on no session is opened any more; logins that lasted from
-        look to look come to nothing when they end. How many sessions and logins there were.
+        Whoever waits for them gets an error, and from then on no session is opened any more, and one that is waited for
+        is cut at once; logins that lasted from look to look come to nothing when they end. How many sessions and logins
+        there were.
         """
         with self._lock:
             waited = WeakSet(connection for connection in self._open if is_waited_for(connection))
-            cut = [connection for connection in waited if connection in self._waited]
+            cut = [connection for connection in waited if self._is_cut or connection in self._waited]
             logins = self._logins & self._logged_in
+            self._open.difference_update(cut)  # whoever waits for them may take a moment to see it
             self._waited, self._logged_in = waited, set(self._logins)
             if cut or logins:
                 self._is_cut = True
         for connection in cut:
-            # Only its socket is touched, since the connection is another thread's.
-            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as theirs:
-                theirs.shutdown(socket.SHUT_RDWR)
+            _cut(connection)
         return len(cut) + len(logins)
 
     def allow(self) -> None:
@@ -135,6 +135,44 @@ class Sessions:
         with self._lock:
             self._is_cut = False
             self._waited, self._logged_in = WeakSet(), set()
+
+
+def _cut(connection: Connection) -> None:
+    """Ends a session that another thread waits for; only its socket is touched, for the rest is that thread's."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as theirs:
+        theirs.shutdown(socket.SHUT_RDWR)
+
+
+class _Limited(Connection):
+    """A session that is cut where one answer takes too long: a server that hangs keeps no `statement_timeout`."""
+
+    answer_seconds: float
+
+    def wait(self, *given: Any, **more: Any) -> Any:
+        """As psycopg waits for every answer. Raises psycopg.OperationalError where none comes in time."""
+        late = threading.Event()
+
+        def cut() -> None:
+            late.set()
+            _cut(self)
+
+        timer = threading.Timer(self.answer_seconds, cut)
+        timer.start()
+        try:
+            return super().wait(*given, **more)
+        except psycopg.OperationalError as error:
+            if late.is_set() and error.sqlstate is None:
+                raise psycopg.OperationalError(f"no answer came within {self.answer_seconds:g} s") from error
+            raise
+        finally:
+            timer.cancel()
+
+
+def limited(address: str, answer_seconds: float) -> Connection:
+    """A session in autocommit mode of which no answer takes longer. Raises psycopg.Error."""
+    connection = _Limited.connect(address, autocommit=True)
+    connection.answer_seconds = answer_seconds
+    return connection
 
 
 def is_waited_for(connection: Connection) -> bool:
@@ -187,18 +225,29 @@ def cut_when_stopped(
         _sessions.allow()
 
 
-def open_session(conninfo: str, name: str, *, autocommit: bool = False, seconds: int | None = None) -> Connection:
+def open_session(
+    conninfo: str,
+    name: str,
+    *,
+    autocommit: bool = False,
+    seconds: int | None = None,
+    answer_seconds: float | None = None,
+) -> Connection:
     """A session in which nothing is set yet: every session of ours with PostgreSQL begins here.
 
     Transactions read what is committed when each statement begins, whatever the role's default is: a lock that was
-    waited for is of no use to whoever sees what was there before. `seconds` limits connecting. Raises NotPrepared where
-    a pooler between would hand our settings, locks and temporary tables to others, psycopg.Error.
+    waited for is of no use to whoever sees what was there before. `seconds` limits connecting, and `answer_seconds`
+    each answer. Raises NotPrepared where a pooler between would hand our settings, locks and temporary tables to
+    others, psycopg.Error.
     """
     address = watchful(conninfo, name)
     if seconds is not None:
         address = make_conninfo(address, connect_timeout=seconds)
     with _sessions.login():
-        connection = psycopg.connect(address, autocommit=True)
+        if answer_seconds is None:
+            connection = psycopg.connect(address, autocommit=True)
+        else:
+            connection = limited(address, answer_seconds)
     try:
         _sessions.add(connection)
         found = pooler.pooling(connection, address)

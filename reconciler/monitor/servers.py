@@ -25,7 +25,7 @@ from consumer.store.lanes import LanePoint
 from consumer.versions import moment
 from reconciler.monitor.lags import Lags
 from reconciler.monitor.today import SinceMidnight, since_midnight
-from reconciler.names import RUN_NAMES
+from reconciler.names import RUN_NAMES, SWEEPS
 from reconciler.postgres import Postgres, clock
 from reconciler.replica import Known, ReplicaReads
 from reconciler.runs.repair import why
@@ -129,6 +129,12 @@ class RunState(NamedTuple):
             return None
         users = self.last_user - self.first_user + 1
         return min(1.0, max(0.0, (self.cursor - self.first_user + 1) / users)) if users > 0 else 1.0
+
+
+def is_made_up_for(failed_at: datetime, last_runs: Mapping[str, LastSuccess], *, is_due: bool) -> bool:
+    """Whether rechecks that began then and failed were done by a sweep since: the job finds none due then, and records
+    no run. `is_due`: some are due now."""
+    return not is_due and any(last_runs[name].started_at > failed_at for name in SWEEPS if name in last_runs)
 
 
 @dataclass(frozen=True)

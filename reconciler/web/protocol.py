@@ -152,6 +152,9 @@ class Protocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):  # amid an answer, which is no longer to be had
             self.transport.close()
             return
+        if self.cycle is not None and not self.cycle.response_complete:  # what was to be its answer goes nowhere
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
         status = getattr(sys.exception(), "error_status_hint", HTTPStatus.BAD_REQUEST)
         too_large = status == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
         headers, body = refusal(status, TOO_LARGE if too_large else MALFORMED, HEADERS)

@@ -188,12 +188,47 @@ def test_ingress_and_egress_are_what_the_official_schemas_ask_for(
     (config,) = of_kind(found, "ConfigMap").values()
     (rule,) = ingress["spec"]["rules"]
     assert rule["host"] in config["data"]["HTTP_ALLOWED_HOSTS"].split(",")
-    backend = rule["http"]["paths"][0]["backend"]["service"]
-    assert backend["port"]["name"] in {
-        port["name"] for port in of_kind(found, "Service")[backend["name"]]["spec"]["ports"]
-    }
+    for backend in (path["backend"]["service"] for path in rule["http"]["paths"]):
+        assert backend["port"]["name"] in {
+            port["name"] for port in of_kind(found, "Service")[backend["name"]]["spec"]["ports"]
+        }
     for server in ("mysql", "kafka", "postgres"):
         assert of_kind(found, "NetworkPolicy")[server]["spec"]["egress"][0]["to"]
+
+
+@pytest.mark.parametrize("asked", ["/metrics", "/health/live", "/health/ready", "/health/smart-discovery", "/healthz"])
+def test_probes_and_metrics_which_take_no_token_are_not_for_those_outside(
+    with_parts: Callable[..., list[Thing]], asked: str
+) -> None:
+    paths = ingress_paths(with_parts("ingress"))
+    assert not any(passes(path, asked) for path in paths)
+    assert not any(passes(path, f"/api{asked}") for path in paths)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "/", "/customers", "/customers/8911", "/dead-letters", "/docs", "/lists/conversions", "/openapi.json",
+        "/static/digest/page.js", "/v1/leads/8911/precall", "/v1/conversions",
+    ],
+)  # fmt: skip
+def test_the_page_and_the_api_are_for_those_outside(with_parts: Callable[..., list[Thing]], asked: str) -> None:
+    assert any(passes(path, asked) for path in ingress_paths(with_parts("ingress")))
+
+
+def ingress_paths(things: list[Thing]) -> list[Thing]:
+    (ingress,) = of_kind(things, "Ingress").values()
+    (rule,) = ingress["spec"]["rules"]
+    paths: list[Thing] = rule["http"]["paths"]
+    return paths
+
+
+def passes(path: Thing, asked: str) -> bool:
+    """Whether a path of an ingress lets this one in (Kubernetes, Ingress: path types)."""
+    if path["pathType"] == "Exact":
+        return str(path["path"]) == asked
+    prefix = str(path["path"]).rstrip("/")
+    return asked == prefix or asked.startswith(f"{prefix}/")
 
 
 def test_every_deployment_says_when_it_is_well_and_survives_a_drained_node(things: list[Thing]) -> None:

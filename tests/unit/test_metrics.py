@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import inf
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from consumer.store.dead_letters import Defect
 from consumer.store.lanes import LanePoint
 from reconciler import metrics as reconciler_metrics
 from reconciler.monitor.kafka import NOT_WATCHED, StreamSeen
-from reconciler.monitor.servers import RunState, Snapshot
+from reconciler.monitor.servers import LastSuccess, RunState, Snapshot
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 HOUR = 3_600_000_000
@@ -141,6 +141,23 @@ def test_runs_are_told_by_how_they_ended_and_what_nobody_waits_for_is_not() -> N
         assert 'leadstream_mode{mode="disabled"} 0.0' in told
         assert not any(line.startswith("leadstream_run_outcome") and 'run="age"' in line for line in told)
         assert not any(line.startswith("leadstream_kafka_up ") for line in told), "it was not asked yet"
+
+
+@pytest.mark.parametrize("outcome", ["failed", "aborted"])
+@pytest.mark.parametrize(
+    ("minutes", "due", "is_told"), [(1, 0, False), (-1, 0, True), (1, 1, True), (1, None, True), (None, 0, True)]
+)
+def test_rechecks_that_failed_are_told_until_a_sweep_has_done_them(
+    outcome: str, minutes: int | None, due: int | None, is_told: bool
+) -> None:
+    """The job finds none due then, and makes no run that could end well: the alert would stay for days."""
+    started = datetime(2026, 3, 2, 3, 30, tzinfo=UTC)
+    swept = {} if minutes is None else {"new-users": LastSuccess(started + timedelta(minutes=minutes), 5, 0, 0)}
+    state = RunState(outcome, started, running=False)
+    snapshot = Snapshot(store_up=True, runs={"rechecks": state, "age": state}, last_runs=swept, rechecks_due=due)
+    with reconciler_told(snapshot, StreamSeen()) as (told,):
+        assert (f'leadstream_run_outcome{{outcome="{outcome}",run="rechecks"}} 1.0' in told) is is_told
+        assert f'leadstream_run_outcome{{outcome="{outcome}",run="age"}} 1.0' in told
 
 
 def test_what_kafka_told_last_stands_while_it_is_away() -> None:

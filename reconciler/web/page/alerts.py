@@ -11,8 +11,10 @@ from typing import Final
 
 from consumer.store.lanes import stalled
 from reconciler.monitor.lags import lag_of
+from reconciler.monitor.servers import is_made_up_for
 from reconciler.monitor.today import Today
 from reconciler.names import ATTRIBUTION, RECHECKS, SWEEPS
+from reconciler.runs.run_log import Record
 from reconciler.web.page.formatting import ago, clock, counted, span
 from reconciler.web.page.last_runs import TITLES
 from reconciler.web.page.view_model import (
@@ -31,6 +33,11 @@ OVERDUE: Final = timedelta(minutes=75)
 ENDED_BADLY: Final = frozenset({"failed", "refused", "aborted"})
 RECURRING: Final = (RECHECKS, "age", ATTRIBUTION, "audit")
 """What runs again and again, besides sweeps and verify."""
+LESSER: Final = frozenset({ATTRIBUTION, "audit"})
+"""Those of them for which no customer waits. Perhaps nobody runs them any more: others attribute conversions by now,
+or the audit was run by hand."""
+FORGOTTEN: Final = timedelta(days=2)
+"""How long it is worth knowing that one of these ended badly."""
 RECHECKS_LATE: Final = timedelta(minutes=10)
 BREAK: Final = re.compile(r"; |: |, so | \(")
 """Where a sentence goes on to a reason or a hint."""
@@ -140,10 +147,10 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
             yield Alert(State.BAD, f"The sweep “{title}” last succeeded {ago(success.started_at, facts.now)}.")
     for name in filter(partial(_recurs, facts.policy), RECURRING):
         record = today.newest.get(name)
-        if name == RECHECKS and _is_made_up_for(facts, today):
-            continue
         if record is not None and record.outcome in ("failed", "aborted"):  # who was refused is counted
-            state = State.NOTICE if name in (ATTRIBUTION, "audit") else State.BAD  # no customer waits for these
+            if _is_past(facts, today, record):
+                continue
+            state = State.NOTICE if name in LESSER else State.BAD
             yield Alert(state, f"The run “{TITLES[name][0]}” ended badly: {sentence(record.error or record.outcome)}")
     audited = today.newest.get("audit")
     if audited is not None and audited.outcome == "drift":
@@ -163,11 +170,12 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
         yield Alert(State.NOTICE, f"Runs repaired {counted(repaired, 'lead')} today that the stream had missed.")
 
 
-def _is_made_up_for(facts: Facts, today: Today) -> bool:
-    """Whether rechecks that failed were done by a sweep since: the job finds none due then, and records no run."""
-    record = today.newest.get(RECHECKS)
-    swept = (facts.snapshot.last_runs[name].started_at for name in SWEEPS if name in facts.snapshot.last_runs)
-    return record is not None and today.oldest_recheck is None and any(at > record.started_at for at in swept)
+def _is_past(facts: Facts, today: Today, failed: Record) -> bool:
+    """Whether a run that ended badly is no matter any more, though none of its name has ended well since."""
+    if failed.name == RECHECKS:
+        is_due = today.oldest_recheck is not None
+        return is_made_up_for(failed.started_at, facts.snapshot.last_runs, is_due=is_due)
+    return failed.name in LESSER and facts.now - failed.started_at > FORGOTTEN
 
 
 def _recurs(policy: Policy, name: str) -> bool:

@@ -36,7 +36,7 @@ class Server:
     def records(self, sql: str) -> list[dict[str, Any]]:
         if sql not in self.shows:
             raise Refused(f"near {sql}", code=PARSE_ERROR)
-        return [self.shows[sql]]
+        return [self.shows[sql]] if self.shows[sql] else []
 
     def is_mariadb(self) -> bool:
         return False
@@ -86,6 +86,13 @@ def test_every_release_is_asked_how_far_it_is_behind_in_its_own_words(sessions: 
     """MySQL before 8.0.22 knows no replicas yet, and only MariaDB knows all slaves."""
     behind = {"Seconds_Behind_Master": 7}
     assert collected(sessions, Server({}, {spelling: behind})).replication == [behind]
+
+
+def test_a_mariadb_that_follows_by_a_named_connection_follows_somebody(sessions: list[Server]) -> None:
+    """SHOW REPLICA STATUS, which it understands, is about the connection without a name alone."""
+    named: dict[str, Any] = {"Connection_name": "main", "Seconds_Behind_Master": 7}
+    server = Server({}, {"SHOW REPLICA STATUS": {}, "SHOW ALL SLAVES STATUS": named, "SHOW SLAVE STATUS": {}})
+    assert collected(sessions, server).replication == [named]
 
 
 def test_a_view_in_the_place_of_a_table_is_told_from_one(sessions: list[Server]) -> None:

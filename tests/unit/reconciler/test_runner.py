@@ -74,6 +74,20 @@ def test_whoever_is_told_to_stop_drops_no_further_portion(monkeypatch: pytest.Mo
     assert expiring(monkeypatch, stop, Expired(9, 9)) == ([], [])
 
 
+@pytest.mark.parametrize(("user_id", "logged"), [(7, ["dead_letter_resolved"]), (None, [])])
+def test_a_dead_letter_that_names_no_lead_stays_and_is_not_logged_as_resolved(
+    monkeypatch: pytest.MonkeyPatch, user_id: int | None, logged: list[str]
+) -> None:
+    letters = SimpleNamespace(retry_dead_letters=lambda _: [SimpleNamespace(user_id=user_id)])
+    tools = SimpleNamespace(store=SimpleNamespace(transaction=lambda: nullcontext(letters)))
+    monkeypatch.setattr(runner, "open_tools", lambda *_: nullcontext(tools))
+    settings = SimpleNamespace(replica=None, discovery=SimpleNamespace(shadow_mode=False, smart_discovery_enabled=True))
+    jobs = runner.Jobs(cast(Any, settings), cast(Any, None), Event())
+    with capture_logs() as logs:
+        assert jobs.retry_dead_letter(3, "anna") is (user_id is not None)
+    assert [line["event"] for line in logs] == logged
+
+
 def test_that_others_attribute_conversions_is_said_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     others, none = "others do", "there are no calls"
     found = iter([others, others, none, none, Attributed(3, 1), others])

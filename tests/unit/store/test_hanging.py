@@ -7,12 +7,17 @@ import struct
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 from structlog.testing import capture_logs
 
+from consumer.commands import status as status_command
+from consumer.doctor import postgres_facts
+from consumer.doctor.check import Unreachable
 from consumer.store.connection import Sessions, classified, cut_when_stopped, is_waited_for, open_session
 from consumer.store.errors import StoreUnavailable
 from tests.support.sockets import accepted, exactly
@@ -161,14 +166,32 @@ def test_a_session_is_cut_where_it_is_waited_for_at_two_looks(hanging: Hanging) 
         until(lambda: is_waited_for(connection), "it waited for the answer")  # libpq says so only after it has asked
         assert sessions.look() == 0
         sessions.add(connection)
-        assert sessions.look() == 1
+        assert [sessions.look(), sessions.look()] == [1, 0], "once, though it may not have been noticed yet"
         with pytest.raises(psycopg.OperationalError):
             waiting.result()
-        assert sessions.look() == 0, "once"
         with pytest.raises(psycopg.OperationalError, match="ending"):
             sessions.add(connection)
         sessions.allow()
         sessions.add(connection)
+
+
+def test_once_a_session_was_cut_others_are_at_the_look_that_finds_them_waiting(hanging: Hanging) -> None:
+    """What is asked when the first is cut waits for the same server: at two looks each, a stop would be late."""
+    sessions = Sessions()
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (open_session(hanging.conninfo, "us", autocommit=True) for _ in range(2))
+        for connection in (first, second):
+            sessions.add(connection)
+        waiting = pool.submit(first.execute, "SELECT 1")
+        until(lambda: is_waited_for(first), "the first waited for its answer")
+        assert [sessions.look(), sessions.look()] == [0, 1]
+        with pytest.raises(psycopg.OperationalError):
+            waiting.result()
+        late = pool.submit(second.execute, "SELECT 1")
+        until(lambda: is_waited_for(second), "the second waited for its answer")
+        assert sessions.look() == 1
+        with pytest.raises(psycopg.OperationalError):
+            late.result()
 
 
 def test_a_login_that_lasts_from_look_to_look_is_the_last() -> None:
@@ -205,3 +228,28 @@ def test_a_pipeline_is_waited_for_only_while_somebody_takes_its_answers(hanging:
         assert [sessions.look(), sessions.look()] == [0, 1]
         with pytest.raises(psycopg.OperationalError):
             waiting.result()
+
+
+def test_the_doctor_waits_for_no_answer_longer_than_it_says(hanging: Hanging) -> None:
+    """`statement_timeout` is the server's to keep, and one that hangs keeps nothing."""
+    with pytest.raises(Unreachable, match=r"calls on 127\.0\.0\.1:.* cannot be asked: no answer came within 1\.1 s"):
+        postgres_facts.collect(hanging.conninfo, 0.1)
+    assert postgres_facts.asked(hanging.conninfo, 0.1, lambda connection: connection.execute("SELECT 1")) is None
+
+
+def test_status_says_of_a_server_that_hangs_that_it_does(hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_command, "ANSWER_SECONDS", 1)
+    asked = cast(Any, SimpleNamespace(conninfo=hanging.conninfo))
+    with pytest.raises(
+        StoreUnavailable, match=r"calls on 127\.0\.0\.1:.* cannot be reached: no answer came within 1 s"
+    ):
+        status_command._applied(asked)
+
+
+def test_an_answer_that_comes_in_time_is_no_matter_and_each_has_its_own_time(hanging: Hanging) -> None:
+    with open_session(hanging.conninfo, "us", autocommit=True, answer_seconds=30.0) as connection:
+        for _ in range(2):
+            assert connection.execute("SELECT pg_backend_pid()").fetchone() == (PID,)
+    until(
+        lambda: not any(isinstance(one, threading.Timer) for one in threading.enumerate()), "no time is kept any more"
+    )

@@ -266,6 +266,20 @@ def test_the_shared_token_is_renewed_beside_those_of_persons(tmp_path: Path) -> 
     assert known.caller("0123456789abcdef") == Caller("anna", may_run=True)
 
 
+@pytest.mark.parametrize("line", ["# nobody", "# revoked on 30 November, by anna"])
+def test_a_line_in_the_place_of_the_shared_token_revokes_it_and_is_none(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "token"
+    written(path, SHARED)
+    known = tokens(SecretStr(SHARED), None, {"API_TOKEN": path})
+    written(path, f"{line}\n")
+    with capture_logs() as logs:
+        assert not known
+        assert known.caller(SHARED) is None
+        assert known.caller(line) is None
+    assert [line["event"] for line in logs] == ["tokens_renewed"]
+    assert not tokens(SecretStr(line), None), "nor is it one at the start"
+
+
 def test_a_token_that_was_taken_from_somebody_is_nobodys_whatever_the_other_file_holds(tmp_path: Path) -> None:
     shared, listed = tmp_path / "token", tmp_path / "tokens"
     written(shared, SHARED)

@@ -90,6 +90,17 @@ def test_what_is_no_http_is_refused_as_everything_else_is(request_: bytes, statu
         assert refused(port, request_) == (status, detail)
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_no_http_behind_a_head_that_is_leaves_no_error_in_the_log(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is refused before the application begins its own answer, which has nowhere to go then."""
+    request_ = f"{method} / HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n".encode()
+    with listening(Guard(well)) as port:
+        assert refused(port, request_) == (400, MALFORMED)
+    assert [line.getMessage() for line in caplog.records if line.levelname == "ERROR"] == []
+
+
 def test_who_sends_far_too_much_sees_why_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is closed on a client that is still sending is reset, and the answer lost with it."""
     monkeypatch.setattr(middleware, "LINGER_SECONDS", PATIENCE)

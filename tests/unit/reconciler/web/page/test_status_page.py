@@ -189,6 +189,18 @@ def test_a_run_that_does_not_recur_is_no_matter_for_ever() -> None:
         assert re.findall("The run “(.+?)” ended badly", told) == list(left)
 
 
+def test_what_nobody_may_run_any_more_is_said_for_two_days_alone() -> None:
+    """An audit by hand, and attribution that others do by now, leave no later run by which it would go."""
+    for hours, left in ((48, ["Aging", "Attribution", "Audit"]), (49, ["Aging"])):
+        started = NOW - timedelta(hours=hours)
+        records = {
+            name: Record(name, "failed", started, started, None, 0, {}, "PostgreSQL refuses us")
+            for name in ("age", "attribution", "audit")
+        }
+        told = re.findall("The run “(.+?)” ended badly", alerts(facts(some_day(newest=records))))
+        assert told == left
+
+
 def test_rechecks_that_failed_are_no_matter_once_a_sweep_has_done_them() -> None:
     """The job finds none due then, and makes no run that could end well."""
     failed = Record("rechecks", "failed", NOW - timedelta(minutes=40), NOW, None, 0, {}, "MySQL is away")
