@@ -48,13 +48,15 @@ from reconciler.web.models import Answers, SweepRequest, UserId, VerifyRequest
 from reconciler.web.page.routes import TodayCache, add_pages
 from reconciler.web.page.view_model import Policy
 from reconciler.web.precall import NoAnswer, NoSuchQueue, Precall, PrecallService, UnknownUser
-from reconciler.web.reads import Busy
+from reconciler.web.reads import Busy, Turns
 
 log = structlog.get_logger(__name__)
 
 NOBODY: Final = "no token is configured, so runs cannot be started here; set API_TOKEN or API_TOKENS_FILE"
 WAIT_SECONDS: Final = 2.0
 """How long a request waits for the run it started; then it answers 202 and the run goes on."""
+HEALTH_SECONDS: Final = 5.0
+"""How long whoever asks for health waits for PostgreSQL; then it is what was seen last."""
 RUNS_AT_ONCE: Final = len(STARTABLE) + 2
 
 ABOUT: Final = """
@@ -284,6 +286,8 @@ def _leads(app: FastAPI, precalls: PrecallService) -> None:
 
 
 def _health(app: FastAPI, jobs: Jobs, monitor: ServerMonitor) -> None:
+    turns = Turns("health", 1, HEALTH_SECONDS)
+
     @app.get("/healthz", include_in_schema=False)
     @app.get(
         "/health/live",
@@ -325,8 +329,11 @@ def _health(app: FastAPI, jobs: Jobs, monitor: ServerMonitor) -> None:
     async def discovery() -> SmartDiscovery:
         """When each sweep last ran with success, and what was found lately by the stream and the sweeps together."""
         try:
-            await asyncio.to_thread(_look_at_runs, monitor, jobs)
-        except (StoreError, psycopg.Error) as error:
+            async with asyncio.timeout(HEALTH_SECONDS):
+                await turns.read(partial(_look_at_runs, monitor, jobs))
+        except TimeoutError:
+            log.warning("health_outdated", reason=f"PostgreSQL has not answered for {HEALTH_SECONDS:g} s")
+        except (Busy, StoreError, psycopg.Error) as error:
             log.warning("health_outdated", reason=why(error))
         return smart_discovery(monitor.snapshot())
 

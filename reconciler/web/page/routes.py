@@ -238,6 +238,7 @@ def add_pages(
 ) -> None:
     """Adds the pages to the API; `policy` is asked each time, for tokens are renewed."""
     pages, zone, turns = Pages(policy()), policy().zone, Turns("lists", lists.AT_ONCE, lists.ANSWER_SECONDS)
+    turns_at_letters = Turns("dead letters", 1, dead_letters.ANSWER_SECONDS)
 
     @app.get("/", include_in_schema=False)
     async def status() -> HTMLResponse:
@@ -306,8 +307,8 @@ def add_pages(
     async def letters(after: int = Query(0, ge=0, le=LARGEST)) -> HTMLResponse:
         startable = policy().may_start
         try:
-            found = await asyncio.to_thread(dead_letters.listed, conninfo, dead_letters.LISTED + 1, after)
-        except StoreError as error:
+            found = await turns_at_letters.read(partial(dead_letters.listed, conninfo, dead_letters.LISTED + 1, after))
+        except (Busy, StoreError) as error:
             wrong = sentence(str(error))
             return pages.html("dead_letters.html", 503, letters=[], wrong=wrong, startable=False)
         rows = [
