@@ -55,7 +55,7 @@ log = structlog.get_logger(__name__)
 NOBODY: Final = "no token is configured, so runs cannot be started here; set API_TOKEN or API_TOKENS_FILE"
 WAIT_SECONDS: Final = 2.0
 """How long a request waits for the run it started; then it answers 202 and the run goes on."""
-HEALTH_SECONDS: Final = 2.0
+HEALTH_SECONDS: Final = 5.0
 """How long whoever asks for health waits for PostgreSQL; then it is what was seen last."""
 RUNS_AT_ONCE: Final = len(STARTABLE) + 2
 
