@@ -1,5 +1,7 @@
 -- The least that leadstream needs in the call centre's database, run by the owner of its tables. Change the password, or
--- let your secret store set it.
+-- let your secret store set it. To create the role and let it create its schema takes CREATEROLE and the ownership of the
+-- database, too. The schema belongs to the role: others may not read it, and `pg_dump` of the whole database takes an
+-- account that may (docs/how-to/runbook.md, "Backup and restore").
 --
 -- The two additions to user_call_scores are an index and a column; `consumer setup` would make them, but only an owner
 -- may. Without the index of call_queue every change of a queue reads that whole table.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +23,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[att
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from tests.integration.runbook.text import alert_commands, alert_queries, lasting_commands, sections
-from tests.integration.store.databases import new_database
+from tests.integration.store import databases
 from tests.servers import PrivateServer, ensure
 from tests.servers.places import PROJECT
 from tests.support.company_tables import script
@@ -37,6 +39,9 @@ CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = {port}, SO
     SOURCE_PASSWORD = 'leadstream', SOURCE_AUTO_POSITION = 1, GET_SOURCE_PUBLIC_KEY = 1
 """
 
+PASSWORD = "runbook"
+"""Of the owner of the call centre's tables, and of our account there."""
+
 SHELL = "while read -r; do source ./block.sh </dev/null >block.out 2>&1; echo done; done"
 """Our processes are this shell's children, so that it notices their end."""
 
@@ -51,7 +56,10 @@ class Company:
         self.prefix = f"runbook-{uuid.uuid4().hex[:8]}"
         self.primary = stack.enter_context(servers.private_mysql())
         self.replicas = [stack.enter_context(servers.private_mysql([f"--server-id={number}"])) for number in (2, 3)]
-        self.centre = stack.enter_context(new_database(servers.postgres_url))
+        self.owner, self.ours = (f"{name}_{uuid.uuid4().hex[:8]}" for name in ("runbook_owner", "runbook_ours"))
+        stack.callback(self._drop_roles, servers.postgres_url)
+        databases.run(servers.postgres_url, f"CREATE ROLE {self.owner} LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+        self.centre = stack.enter_context(databases.new_database(servers.postgres_url, f"OWNER {self.owner}"))
         self.at(self.primary, *script(PROJECT / "deploy" / "mysql" / "05-company.sql"))
         for replica in self.replicas:
             self.at(replica, FOLLOW.format(port=urlsplit(self.primary.url).port), "START REPLICA")
@@ -59,17 +67,18 @@ class Company:
             "INSERT INTO users (id, email_address)"
             " VALUES (8910, 'z@example.org'), (8911, 'a@example.org'), (8912, 'b@example.org')"
         )
-        self.ask((PROJECT / "deploy" / "postgres" / "05-callcentre.sql").read_text())
+        self.ask((PROJECT / "deploy" / "postgres" / "05-callcentre.sql").read_text(), self.owner)
         self.ask(
             "INSERT INTO user_call_scores (id, user_id, current_queue_type, updated_at)"
-            " VALUES (gen_random_uuid(), 8912, 'requirements_outstanding', now() AT TIME ZONE 'utc')"
+            " VALUES (gen_random_uuid(), 8912, 'requirements_outstanding', now() AT TIME ZONE 'utc')",
+            self.owner,
         )
         admin = urlsplit(self.replicas[0].url)
         self.environment = environment(
             PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             MYSQL_ADMIN=f"-h127.0.0.1 -P{admin.port} -uleadstream -pleadstream",
-            CENTRE_OWNER=self.centre,
-            CENTRE=self.centre,
+            CENTRE_OWNER=self._url(self.owner),
+            CENTRE=self._url(self.ours),
             REPLICA=admin._replace(path="/company").geturl(),
             OTHER_REPLICA=urlsplit(self.replicas[1].url)._replace(path="/company").geturl(),
             BROKERS=servers.kafka_bootstrap,
@@ -79,7 +88,7 @@ class Company:
             READER_HEARTBEAT_SECONDS="0.4",
             RECHECK_WAIT_SECONDS="1",
         )
-        (folder / "deploy").symlink_to(PROJECT / "deploy")
+        self._deploy()
         self.shell = subprocess.Popen(
             ["bash", "-eo", "pipefail", "-c", SHELL], cwd=folder, env=self.environment, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, start_new_session=True,
@@ -97,11 +106,30 @@ class Company:
         """Changes the company's rows at the primary server."""
         self.at(self.primary, "USE company", *statements)
 
-    def ask(self, statement: str) -> list[tuple[Any, ...]]:
-        """Runs a statement in the call centre's database."""
-        with psycopg.connect(self.centre, autocommit=True) as connection:
+    def ask(self, statement: str, role: str = "") -> list[tuple[Any, ...]]:
+        """Runs a statement in the call centre's database, as this role or as a superuser."""
+        with psycopg.connect(self._url(role) if role else self.centre, autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def _url(self, role: str) -> str:
+        """The call centre's database for one of the two roles, neither of which is a superuser."""
+        parts = urlsplit(self.centre)
+        return parts._replace(netloc=f"{role}:{PASSWORD}@{parts.netloc.rpartition('@')[2]}").geturl()
+
+    def _deploy(self) -> None:
+        """The files of the deployment, with our role's name and password as somebody writes them who begins."""
+        shutil.copytree(PROJECT / "deploy" / "mysql", self.folder / "deploy" / "mysql")
+        grants = (PROJECT / "deploy" / "postgres" / "10-grants.sql").read_text()
+        grants = grants.replace("PASSWORD 'leadstream'", f"PASSWORD '{PASSWORD}'")
+        (self.folder / "deploy" / "postgres").mkdir()
+        (self.folder / "deploy" / "postgres" / "10-grants.sql").write_text(
+            re.sub(r"(TO|ROLE|rolname =) ('?)leadstream", rf"\1 \2{self.ours}", grants)
+        )
+
+    def _drop_roles(self, url: str) -> None:
+        for role in (self.ours, self.owner):
+            databases.run(url, f"DROP ROLE IF EXISTS {role}")
 
     def run(self, block: str) -> None:
         """Runs one block as a person does who pastes it into the one shell, which a block that fails ends."""
@@ -259,7 +287,7 @@ def test_every_command_of_the_runbook_does_what_it_says(company: Company) -> Non
         # The stream began anew a minute ago: of the time before, an audit says that nobody can judge it.
         company.run(f"{command} || [ $? -eq 4 ]" if command.startswith("consumer audit") else command)
     for query in alert_queries():
-        company.at(company.replicas[1], query) if query.startswith("SHOW") else company.ask(query)
+        company.at(company.replicas[1], query) if query.startswith("SHOW") else company.ask(query, company.ours)
     ended = 'kill "$(cat {0}.pid)"; wait "$(cat {0}.pid)"'  # its exit code is that of the process
     for name in ("reconciler", "reader", "applier"):
         company.run(ended.format(name))
