@@ -238,7 +238,7 @@ class _Auditor:
         if since_ms < kept_ms:
             gaps.append(f"Kafka keeps its topics from {_text(kept_ms)} on; what is older cannot be judged")
             since_ms = kept_ms
-        beats = self._stream.heartbeats(since_ms, server)
+        beats = self._stream.heartbeats(since_ms, server, replica.binlog_position())
         if not beats:
             raise Nothing(
                 f"there is no heartbeat of the reader on this server since {_text(since_ms)}: nothing was read;"
