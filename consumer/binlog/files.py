@@ -56,8 +56,8 @@ class Files:
         self._run_first = self._run_next = 0
 
     def restart(self, *, elsewhere: bool = False) -> None:
-        """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, and hold
-        until this one says where it begins."""
+        """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, or of before
+        this one was seeded anew, and hold until it says where it begins."""
         self._elsewhere = self._elsewhere or elsewhere
         self._begun_before = self.file, 0 if elsewhere else self.file_begun
         self._begun = 0
