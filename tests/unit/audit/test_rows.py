@@ -206,21 +206,20 @@ def test_parts_are_equal_whatever_the_order_and_differ_by_one_value() -> None:
 FOLDS = {"id": str.lower}
 
 
+def of(name: str | None, status: str) -> Values | None:
+    return None if name is None else {**HERE, "id": name, "status": status}
+
+
 @pytest.mark.parametrize(
     ("before", "after", "op"), [(None, "CL-1", "c"), ("CL-1", "cl-1", "u"), ("CL-1", None, "d"), ("Cl-1", "cL-1", "u")]
 )
 def test_an_id_in_text_is_compared_in_the_one_spelling_that_messages_have(
     before: str | None, after: str | None, op: str
 ) -> None:
-    there, spelled = (
-        [None if name is None else {**HERE, "id": name, "status": status} for name, status in images]
-        for images in (
-            ((before, "open"), (after, "CLOSED")),
-            ((before and "cl-1", "open"), (after and "cl-1", "CLOSED")),
-        )
-    )
-    assert found(folded(row(*there), FOLDS), message(op, *spelled)) == []
-    assert found(row(*there), message(op, *spelled)) == [("different", ("id",))]
+    there = row(of(before, "open"), of(after, "CLOSED"))
+    told = message(op, of(before and "cl-1", "open"), of(after and "cl-1", "CLOSED"))
+    assert found(folded(there, FOLDS), told) == []
+    assert found(there, told) == [("different", ("id",))]
 
 
 def test_other_ids_stay_as_they_are() -> None:
