@@ -223,6 +223,7 @@ def test_an_id_in_text_is_compared_in_the_one_spelling_that_messages_have(
 
 
 def test_other_ids_stay_as_they_are() -> None:
-    for values in (HERE, {**HERE, "id": UNREAD}, {**HERE, "id": None}, {"status": "open"}):
+    others: list[Values] = [HERE, {**HERE, "id": UNREAD}, {**HERE, "id": None}, {"status": "open"}]
+    for values in others:
         assert folded(row(None, values), FOLDS) == row(None, values)
     assert folded(row(HERE, CLOSED), {}) == row(HERE, CLOSED)
