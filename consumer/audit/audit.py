@@ -34,13 +34,17 @@ from consumer.audit.rows import (
     Sums,
     Undecided,
     expected,
+    folded,
     is_unchanged,
     order,
     part_of,
 )
 from consumer.capture import CAPTURED
 from consumer.mysql.errors import PreconditionFailed, SourceError
-from consumer.mysql.schema import columns_of
+from consumer.mysql.key_folding import Foldings, KeyFolding
+from consumer.mysql.keys import KeyKind
+from consumer.mysql.live_read import folding_of_column
+from consumer.mysql.schema import Columns, Schema, columns_of
 from consumer.mysql.session import Replica
 from consumer.process import own_server_id
 from consumer.settings import KafkaSettings, ReplicaSettings
@@ -174,6 +178,8 @@ class _Auditor:
         self._flavor = "mariadb" if self._replica.is_mariadb() else "mysql"
         self._server_id = own_server_id(f"{self._kafka.topic_prefix}.audit.{os.getpid()}")
         self._tables = frozenset(CAPTURED)
+        self._folds: dict[str, dict[str, KeyFolding]] = {}
+        """By table and column, what folds ids that are texts, as the reader does."""
         self._read = Read()
         self._restarts: dict[Part, FilePosition] = {}
         self._tool = ""
@@ -186,7 +192,9 @@ class _Auditor:
         """Bounds, binlog, tool, Kafka, and what differs."""
         found, since_ms = self._bounds(times)
         binlog = _BinlogSums(Sums())
-        self._leave_out_tables(found)
+        columns = columns_of(self._replica.query)
+        self._leave_out_tables(columns, found)
+        self._fold_keys(Schema(columns))
         self._add_library_rows(binlog, found)
         self._ask_tool(binlog, found)
         found.rows = binlog.rows
@@ -238,7 +246,7 @@ class _Auditor:
         if since_ms < kept_ms:
             gaps.append(f"Kafka keeps its topics from {_text(kept_ms)} on; what is older cannot be judged")
             since_ms = kept_ms
-        beats = self._stream.heartbeats(since_ms, server)
+        beats = self._stream.heartbeats(since_ms, server, replica.binlog_position())
         if not beats:
             raise Nothing(
                 f"there is no heartbeat of the reader on this server since {_text(since_ms)}: nothing was read;"
@@ -286,8 +294,8 @@ class _Auditor:
             return (later[0].file, later[0].pos), later[0].ms
         return stands, beats[-1].ms
 
-    def _leave_out_tables(self, found: Audit) -> None:
-        for (table, column), declared in columns_of(self._replica.query).items():
+    def _leave_out_tables(self, columns: Columns, found: Audit) -> None:
+        for (table, column), declared in columns.items():
             if table in self._tables and (
                 declared.data_type in _UNREADABLE_TYPES or "COMPRESSED" in declared.column_type.upper()
             ):
@@ -296,6 +304,15 @@ class _Auditor:
                 found.gaps.append(
                     f"{table} was not looked at: mysql-replication cannot read its column {column} ({kind})"
                 )
+
+    def _fold_keys(self, schema: Schema) -> None:
+        foldings = Foldings(self._replica.query)
+        for table in self._tables:
+            self._folds[table] = {
+                name: folding_of_column(foldings, schema, (table, name), self._source.address)
+                for name in CAPTURED[table].keys
+                if schema.kind(table, name) is KeyKind.TEXT
+            }
 
     # The binlog.
 
@@ -335,8 +352,12 @@ class _Auditor:
     ) -> Iterator[Row | Mark]:
         address, database = self._source.address, self._database
         for item in library.read(address, database, self._server_id, first, start, before, read, begun):
-            if isinstance(item, Mark) or (item.table in self._tables and not self._is_skipped(item)):
+            if isinstance(item, Mark):
                 yield item
+            elif item.table in self._tables:
+                row = folded(item, self._folds[item.table])
+                if not self._is_skipped(row):
+                    yield row
 
     def _is_skipped(self, item: Row | Message) -> bool:
         return self._skip_unchanged and is_unchanged(item)
@@ -388,9 +409,12 @@ class _Auditor:
             start = found.start[1] if file == found.start[0] else 4
             end = found.end[1] if file == found.end[0] else None
             address = self._source.address
-            for row in tool.rows(self._tool, address, self._database, file, start, end, self._flavor):
-                position = row.spot.file, row.spot.pos
-                if position in wanted and row.table in self._tables and not self._is_skipped(row):
+            for shown in tool.rows(self._tool, address, self._database, file, start, end, self._flavor):
+                position = shown.spot.file, shown.spot.pos
+                if position not in wanted or shown.table not in self._tables:
+                    continue
+                row = folded(shown, self._folds[shown.table])
+                if not self._is_skipped(row):
                     yield row._replace(transaction=self._read.transactions[position])
 
     # Kafka.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from consumer.audit.rows import Lost, Message, Notice, Spot
+from consumer.audit.rows import FilePosition, Lost, Message, Notice, Spot, order
 from consumer.capture import CAPTURED, OF_CLAIMS
 from consumer.lane import lane_of, lane_of_key
 from consumer.settings import KafkaSettings
@@ -33,6 +33,17 @@ class StreamBeat(NamedTuple):
     server: str
     file: str
     pos: int
+
+
+def newest_history(beats: list[StreamBeat], server: str, epoch: int, end: FilePosition) -> list[StreamBeat]:
+    """The heartbeats behind the last one of another server or epoch, or of before a reset of this server: such a one
+    stands beyond `end`, where its binlog ends now."""
+    others = [
+        number
+        for number, beat in enumerate(beats, 1)
+        if (beat.server, beat.epoch) != (server, epoch) or order((beat.file, beat.pos)) > order(end)
+    ]
+    return beats[others[-1] if others else 0 :]
 
 
 class Misplaced(NamedTuple):
@@ -75,9 +86,9 @@ class Stream:
         """Ends the connection."""
         self._partitions.close()
 
-    def heartbeats(self, since_ms: int, server: str) -> list[StreamBeat]:
-        """Those of lane 0 that say where the stream stood on this server in this epoch, from the newest before
-        `since_ms` on; without an older one, from the first that is there."""
+    def heartbeats(self, since_ms: int, server: str, end: FilePosition) -> list[StreamBeat]:
+        """Those of lane 0 that say where the stream stood on this server, whose binlog ends at `end`, in this epoch,
+        from the newest before `since_ms` on; without an older one, from the first that is there."""
         found: list[StreamBeat] = []
         for minutes in LOOK_BACK_MINUTES:
             found = [
@@ -89,9 +100,8 @@ class Stream:
             ]
             if any(beat.ms <= since_ms for beat in found):
                 break
-        others = [number for number, beat in enumerate(found, 1) if (beat.server, beat.epoch) != (server, self._epoch)]
-        self._had_others = bool(others)
-        ours = self._beats = found[others[-1] if others else 0 :]
+        ours = self._beats = newest_history(found, server, self._epoch, end)
+        self._had_others = len(ours) < len(found)
         earlier = [beat for beat in ours if beat.ms <= since_ms]
         return [*earlier[-1:], *(beat for beat in ours if beat.ms > since_ms)]
 
@@ -101,7 +111,7 @@ class Stream:
 
     @property
     def had_earlier(self) -> bool:
-        """Whether heartbeats are gone, or are another server's, that were written before those of `heartbeats`."""
+        """Whether heartbeats are gone, or are of another history, that were written before those of `heartbeats`."""
         return self._had_others or self._bounds[HEARTBEATS, 0][0] > 0
 
     def notices(self, since_ms: int) -> list[Notice]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeGuard, TypeVar
 
 import msgspec
 
@@ -157,6 +157,21 @@ def expected(row: Row) -> list[Image]:
     if before is not None and after is not None and _moves(row.table, before, after):
         return [("d", before, None), ("c", None, after)]
     return [(row.op, before, after)]
+
+
+def folded(row: Row, folds: Mapping[str, Callable[[str], str]]) -> Row:
+    """A row with those of its columns in which texts are ids as messages have them: in one spelling for all equal."""
+    if not folds:
+        return row
+    before, after = (
+        values and values | {name: fold(text) for name, fold in folds.items() if _is_text(text := values.get(name))}
+        for values in (row.before, row.after)
+    )
+    return row._replace(before=before, after=after)
+
+
+def _is_text(value: Value) -> TypeGuard[str]:
+    return isinstance(value, str) and value != UNREAD
 
 
 def is_unchanged(image: Row | Message) -> bool:

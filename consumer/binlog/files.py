@@ -14,7 +14,7 @@ from consumer.binlog.constants import CRC_OF_CHECKED, HEADER, WRAP, EventType, p
 from consumer.binlog.errors import UndecodableEvent, refused
 from consumer.binlog.events import Event
 from consumer.binlog.gtid_event import Gtid, Source
-from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position
+from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, ordered_position
 from consumer.mysql.errors import ConnectionLost
 
 _domain = struct.Struct("<IIQ").unpack_from
@@ -56,8 +56,8 @@ class Files:
         self._run_first = self._run_next = 0
 
     def restart(self, *, elsewhere: bool = False) -> None:
-        """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, and hold
-        until this one says where it begins."""
+        """Begins anew at `file` and `pos`; `elsewhere` these are another server's, which was left by GTID, or of before
+        this one was seeded anew, and hold until it says where it begins."""
         self._elsewhere = self._elsewhere or elsewhere
         self._begun_before = self.file, 0 if elsewhere else self.file_begun
         self._begun = 0
@@ -132,10 +132,12 @@ class Files:
     def rotate(self, name: str, pos: int, *, artificial: bool) -> bool:
         """Goes on in another file; whether everything before it is complete.
 
-        A made-up event at the start of a stream only names the first file, unless we come from elsewhere.
+        A made-up event at the start of a stream only names the first file, unless that is a later one than ours (by
+        GTID, the files before it hold nothing more for us) or we come from elsewhere.
         """
         moved = self.current == self.file and name != self.current
-        if moved or (not artificial and self.current == "") or self._elsewhere:
+        first = self.current == "" and (not artificial or self._is_later(name))
+        if moved or first or self._elsewhere:
             self.file, self.pos = name, pos
         self._elsewhere = False
         if name != self.current:
@@ -143,6 +145,9 @@ class Files:
         self.current = name
         self.base = 0
         return moved
+
+    def _is_later(self, name: str) -> bool:
+        return self.file != "" and ordered_position(name, 0) > ordered_position(self.file, 0)
 
     def format_description(self, event: bytes) -> None:
         """A file's first event: says whether its events have checksums. Raises UndecodableEvent."""

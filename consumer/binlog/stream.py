@@ -303,10 +303,15 @@ class BinlogStream:
 
     def _ask_for_stream(self) -> None:
         mariadb, by_gtid = self._demand_server()
-        if self._expected_server == self.server and self.file_begun and (not by_gtid or self._originates(mariadb)):
-            self._demand_file(by_gtid=by_gtid)
-        decoder = self._decoder or self._new_decoder(self._start, mariadb)
         elsewhere = by_gtid and self._left not in ("", self.server)
+        if self._expected_server == self.server and self.file_begun:
+            try:
+                self._demand_file(by_gtid=by_gtid)
+            except WrongServer:
+                if not by_gtid or self._originates(mariadb):
+                    raise
+                elsewhere = True
+        decoder = self._decoder or self._new_decoder(self._start, mariadb)
         decoder.restart(elsewhere=elsewhere)
         if mariadb or not by_gtid:
             for group in self._start.prepared if self._decoder is None else ():

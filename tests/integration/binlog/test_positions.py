@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from consumer.binlog.errors import BinlogPurged, WrongServer
-from consumer.binlog.events import Begin, Id, Rotate, RowChange
+from consumer.binlog.events import Begin, Event, Id, Rotate, RowChange
 from consumer.binlog.position import Position
 from consumer.binlog.stream import BinlogStream, earliest_position
 from consumer.mysql.errors import ConnectionLost, PreconditionFailed
@@ -41,6 +41,10 @@ def own(server: PrivateServer) -> Iterator[Source]:
 
 def ids(source: Source, start: Position | None = None) -> list[Id | None]:
     return [change.after_id for change in source.changes(start)]
+
+
+def ids_of(events: list[Event]) -> list[Id | None]:
+    return [event.after_id for event in events if isinstance(event, RowChange)]
 
 
 def insert(source: Source, count: int = 1) -> None:
@@ -119,9 +123,12 @@ def test_a_restarted_server_is_read_on(server: PrivateServer, own: Source) -> No
         with pytest.raises(ConnectionLost):
             read_until(stream, NEVER)
         own.connection = own.session()
-        insert(own)
         stream.connect()
-        assert [event.after_id for event in read_until(stream, own.here()) if isinstance(event, RowChange)] == [2]
+        begun = own.here()
+        assert begun.file != own.start.file
+        assert ids_of(read_until(stream, begun)) == []  # heartbeats say so: nobody has written since
+        insert(own)
+        assert ids_of(read_until(stream, own.here())) == [2]
 
 
 def test_a_server_killed_in_the_middle_of_a_transaction_leaves_no_half(server: PrivateServer, own: Source) -> None:

@@ -18,6 +18,7 @@ from consumer.audit.rows import (
     Undecided,
     Values,
     expected,
+    folded,
 )
 from consumer.lane import lane_of
 
@@ -200,3 +201,29 @@ def test_parts_are_equal_whatever_the_order_and_differ_by_one_value() -> None:
         other.add(each.spot, each.table, ("u", HERE, CLOSED))
     other.add(rows[-1].spot, "claims", ("u", HERE, HERE))
     assert binlog.differing(other) == [("binlog.000001", 2)]
+
+
+FOLDS = {"id": str.lower}
+
+
+def of(name: str | None, status: str) -> Values | None:
+    return None if name is None else {**HERE, "id": name, "status": status}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "op"), [(None, "CL-1", "c"), ("CL-1", "cl-1", "u"), ("CL-1", None, "d"), ("Cl-1", "cL-1", "u")]
+)
+def test_an_id_in_text_is_compared_in_the_one_spelling_that_messages_have(
+    before: str | None, after: str | None, op: str
+) -> None:
+    there = row(of(before, "open"), of(after, "CLOSED"))
+    told = message(op, of(before and "cl-1", "open"), of(after and "cl-1", "CLOSED"))
+    assert found(folded(there, FOLDS), told) == []
+    assert found(there, told) == [("different", ("id",))]
+
+
+def test_other_ids_stay_as_they_are() -> None:
+    others: list[Values] = [HERE, {**HERE, "id": UNREAD}, {**HERE, "id": None}, {"status": "open"}]
+    for values in others:
+        assert folded(row(None, values), FOLDS) == row(None, values)
+    assert folded(row(HERE, CLOSED), {}) == row(HERE, CLOSED)

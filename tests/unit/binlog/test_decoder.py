@@ -372,6 +372,22 @@ def test_a_server_that_starts_in_an_earlier_file_does_not_move_the_position_back
     assert (target.file, target.pos) == ("binlog.000009", 500)
 
 
+@pytest.mark.parametrize("checkpoint", [("binlog.000009", 500), ("binlog.000009", 5_000_000_000)])
+def test_a_server_that_starts_in_a_later_file_moves_the_position_there(checkpoint: tuple[str, int]) -> None:
+    """One that was restarted begins a new file, and by GTID it starts there, whether anybody writes or not."""
+    log = Log()
+    log.file("binlog.000010")
+    log.add(EventType.PREVIOUS_GTIDS, bytes(8))
+    beat = log.pos
+    target = decoder(start=Position(f"{SOURCE}:1-5", *checkpoint, (), 5))
+    decoded(log, target)
+    assert (target.file, target.pos, target.file_begun) == ("binlog.000010", 4, 1_700_000_000)
+    log.packets.clear()
+    log.add(EventType.HEARTBEAT_V2, b"\1" + packed(b"binlog.000010") + b"\2" + packed(bytes((beat,))) + b"\0")
+    assert decoded(log, target) == [Heartbeat("binlog.000010", beat)]
+    assert target.gtid_set() == f"{SOURCE}:1-5"
+
+
 @pytest.mark.parametrize("left", [("binlog.000007", 9000), ("binlog.000009", 500), ("binlog.000002", 500)])
 def test_on_another_server_the_position_is_where_that_one_begins(left: tuple[str, int]) -> None:
     log = Log()

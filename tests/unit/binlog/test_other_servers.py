@@ -134,22 +134,48 @@ def test_by_gtid_a_server_without_so_many_files_was_reset() -> None:
 ITSELF, OTHER = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "11111111-2222-3333-4444-555555555555"
 
 
-def asked(gtid_set: str, server: str, *, mariadb: bool) -> list[object]:
-    """What a stream asks by GTID that goes on at the server it was at, whose file of that name is another one."""
-    made, line = stream(b"".join(new_log().packets), BEGUN - 86_400, gtid_set=gtid_set, server=server)
+def gone_on(
+    gtid_set: str, server: str, *, mariadb: bool, begun: int = BEGUN - 86_400, prepared: tuple[PreparedGroup, ...] = ()
+) -> tuple[Any, list[object]]:
+    """A stream that goes on by GTID at the server it was at, whose file of that name was begun at BEGUN; and what it
+    asked for behind a look at that."""
+    made, first = stream(b"".join(new_log().packets), begun, gtid_set=gtid_set, server=server)
+    made._start = made._start._replace(prepared=prepared)
+    second = Line(b"".join(new_log().packets))
+    lines = iter((first, second))
+    made._new_line = lambda: next(lines)
     made._demand_server = lambda: (mariadb, True)
     made._new_decoder = lambda start, mariadb: decoder(start=start, mariadb=mariadb)
     made._ask_for_stream()
-    return line.asked
+    assert first.asked == [(FILE, 4)]
+    made._line.read(made._decoder, [])
+    return made, second.asked
 
 
-@pytest.mark.parametrize(
-    ("gtid_set", "server", "mariadb"),
-    [(f"{OTHER}:1-5", ITSELF, False), (f"{OTHER}:1-5:leads:1-2", ITSELF, False), ("0-1-100,1-2-7", "3", True)],
-)
-def test_by_gtid_a_replica_that_was_seeded_anew_is_gone_on_at(gtid_set: str, server: str, mariadb: bool) -> None:
-    """It gave out none of these GTIDs, so it gives none of them out once more; its files are of no account."""
-    assert asked(gtid_set, server, mariadb=mariadb) == [gtid_set]
+SEEDED_ANEW = [(f"{OTHER}:1-5", ITSELF, False), (f"{OTHER}:1-5:leads:1-2", ITSELF, False), ("0-1-100,1-2-7", "3", True)]
+
+
+@pytest.mark.parametrize(("gtid_set", "server", "mariadb"), SEEDED_ANEW)
+def test_by_gtid_a_replica_that_was_seeded_anew_is_gone_on_at_where_it_says_it_begins(
+    gtid_set: str, server: str, mariadb: bool
+) -> None:
+    """It gave out none of these GTIDs, so it gives none of them out once more; its files are not those we know."""
+    made, asked = gone_on(gtid_set, server, mariadb=mariadb)
+    assert asked == [gtid_set]
+    assert (made.file, made.pos, made.file_begun) == (FILE, 4, BEGUN)
+
+
+@pytest.mark.parametrize(("gtid_set", "server", "mariadb"), SEEDED_ANEW)
+def test_by_gtid_a_replica_that_is_as_it_was_moves_no_position(gtid_set: str, server: str, mariadb: bool) -> None:
+    made, asked = gone_on(gtid_set, server, mariadb=mariadb, begun=BEGUN)
+    assert asked == [gtid_set]
+    assert (made.file, made.pos, made.file_begun) == (FILE, 900, BEGUN)
+
+
+def test_a_replica_that_was_seeded_anew_has_no_rows_of_an_undecided_transaction_where_they_were() -> None:
+    gtid_set, server, mariadb = SEEDED_ANEW[-1]
+    with pytest.raises(WrongServer, match=r"the XA transaction X'61',X'',1 .* is undecided"):
+        gone_on(gtid_set, server, mariadb=mariadb, prepared=(PreparedGroup("X'61',X'',1", FILE, 300),))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +191,7 @@ def test_by_gtid_a_server_that_was_reset_and_gave_out_gtids_of_ours_is_refused(
     gtid_set: str, server: str, mariadb: bool
 ) -> None:
     with pytest.raises(WrongServer, match="was reset"):
-        asked(gtid_set, server, mariadb=mariadb)
+        gone_on(gtid_set, server, mariadb=mariadb)
 
 
 @pytest.mark.parametrize("by_gtid", [False, True])

@@ -95,6 +95,27 @@ def test_updates_that_are_left_out_by_a_setting_are_not_missed(world: ReaderWorl
     assert audit(world, 3)["differences"] == 4, "one of each user"
 
 
+def test_ids_that_are_texts_are_compared_in_one_spelling(world: ReaderWorld) -> None:
+    word = "VARCHAR(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NOT NULL"
+    world.execute(
+        f"ALTER TABLE claims MODIFY id {word}",
+        f"ALTER TABLE claim_requirements MODIFY id {word}, MODIFY claim_id {word}",
+    )
+    world.setup()
+    reader = world.reader()
+    world.wait_for_beats()
+    world.execute(
+        "INSERT INTO users (id) VALUES (1)",
+        "INSERT INTO claims (id, user_id, status) VALUES ('AB-1', 1, 'open'), ('É', 1, 'open'), ('Z ', 1, 'open')",
+        "INSERT INTO claim_requirements (id, claim_id, status) VALUES ('R-1', 'aB-1', 'pending')",
+        "UPDATE claims SET id = 'ab-1' WHERE id = 'AB-1'",
+    )
+    world.wait_for_end()
+    assert reader.stop() == 0
+    found = audit(world, 0)
+    assert (found["rows"], found["messages"], found["differences"]) == (6, 6, 0)
+
+
 def produce(world: ReaderWorld, table: str, lane: int, user: str, value: dict[str, Any]) -> None:
     producer = Producer({"bootstrap.servers": world.bootstrap})
     producer.produce(f"{world.name}.{table}", json.dumps(value).encode(), user.encode(), lane)

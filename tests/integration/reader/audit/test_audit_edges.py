@@ -236,6 +236,31 @@ def test_after_a_move_to_another_replica_what_came_before_is_not_judged(flavor: 
         assert world.consumer("audit").returncode == 1
 
 
+def test_after_a_reset_what_came_before_is_not_judged(flavor: str) -> None:
+    servers = ensure(("kafka", "postgres"))
+    private = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
+    with private() as server, ReaderWorld(flavor, server.url) as world:
+        with reading(world):
+            world.execute("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "INSERT INTO users (id) VALUES (1), (2)")
+            beat(world)
+        world.execute("RESET BINARY LOGS AND GTIDS" if flavor == "mysql" else "RESET MASTER")
+        world.setup("--repair", "--from", "now")
+        reader = world.reader()
+        until(lambda: stands_in(world) == newest_file(world), "a heartbeat said so", pause=0.2)
+        world.execute("INSERT INTO users (id) VALUES (3), (4), (5)")
+        world.wait_for_end()
+        assert reader.stop() == 0
+        found = audit(world, 4)
+        assert (found["rows"], found["messages"], found["differences"]) == (3, 3, 0)
+        assert "begins at" in found["gaps"][0]
+
+
+def stands_in(world: ReaderWorld) -> str:
+    """The file in which the stream stood at the newest heartbeat."""
+    beats = [m.value["source"] for m in world.messages() if m.lane == 0 and m.value["source"].get("server")]
+    return str(beats[-1]["file"])
+
+
 def ids(world: ReaderWorld) -> set[int]:
     return {m.value["after"]["id"] for m in world.messages() if m.topic == "users" and m.value["after"]}
 
