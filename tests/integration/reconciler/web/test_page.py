@@ -396,8 +396,8 @@ def test_dark_mode_is_dark_and_reduced_motion_is_still(shift: Shift) -> None:
     brightness = "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
     with looking(shift, color_scheme="dark", reduced_motion="reduce") as page:
         assert max(page.evaluate(brightness)) < 64
-        shift.convert(502)
         number = page.locator("#won-today .big").inner_text()
+        shift.convert(502)
         expect(page.locator("#won-today .big")).not_to_have_text(number)
         moving = "document.getAnimations().length"
         assert page.evaluate(moving) == 0
