@@ -119,11 +119,6 @@ class Lane:
         return self._expected_seq
 
     @property
-    def gathered(self) -> int:
-        """All numbers before this one lie in those, or in the batch that comes next."""
-        return self._next_seq
-
-    @property
     def ready(self) -> bool:
         """Whether the next number is here and waits for nothing."""
         return self.merge.ready and not self.in_doubt and self.merge.next_seq not in self._waits

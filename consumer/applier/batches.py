@@ -107,23 +107,9 @@ class Batch:
 
     @property
     def arrivals(self) -> list[Arrival]:
-        """Claims that come from other lanes, but for those that leave them within the batch."""
-        ties = (change.ties for part in self.lanes for change in part.changes)
-        if not any(tie is not None and tie.after for tie in ties):
-            return []
-        whole = {
-            part.lane: range(part.expected_seq, part.next_seq)
-            for part in self.lanes
-            if not (part.lost or part.letters or part.blind)
-        }
-        return [
-            found
-            for part in self.lanes
-            for change in part.changes
-            if (found := arrival(change)) is not None
-            and change.ties is not None
-            and not all(number in whole.get(lane, ()) for lane, number in change.ties.after)
-        ]
+        """Claims that come from other lanes."""
+        ties = (change for part in self.lanes for change in part.changes if change.ties is not None)
+        return [found for change in ties if (found := arrival(change)) is not None]
 
     @property
     def left_names(self) -> set[str]:

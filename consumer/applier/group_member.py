@@ -155,8 +155,7 @@ class LaneStream:
         return None
 
     def _hand_over(self) -> Batch:
-        in_order = [self._gathered[number] for number in self._others.in_order(self._gathered)]
-        parts = [part for lane in in_order if (part := lane.take()) is not None]
+        parts = [part for lane in self._gathered.values() if (part := lane.take()) is not None]
         batch = Batch(self._generation, parts, self._rows)
         self._gathered.clear()
         self._rows = 0
@@ -221,9 +220,9 @@ class LaneStream:
     def _gather(self, numbers: Iterable[int]) -> None:
         """Pops what is in order into the batch that comes next; waits while that one is full."""
         lanes = [self._lanes[number] for number in numbers if number in self._lanes]
+        waiting = [lane for lane in lanes if self._others.may_go(lane, self._lanes)]
         remarkable = [lane for lane in lanes if lane.remarkable]
         with self._changed:
-            waiting = [lane for lane in lanes if self._others.may_go(lane, self._lanes)]
             while remarkable and self._set_aside_bytes >= SET_ASIDE_BYTES and not self._reposition:
                 if self.stop.is_set():
                     return

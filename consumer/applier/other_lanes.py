@@ -1,14 +1,12 @@
 """Lanes that wait for others: a claim that moved comes after what its old lane has left for it.
 
-Every change comes after an earlier one of the binlog, so of lanes that wait for each other one can always go on. Two
-lanes of ours need not wait for a batch: within one, a lane's part is applied after that of the lane it comes after.
+Every change comes after an earlier one of the binlog, so of lanes that wait for each other one can always go on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
-from graphlib import TopologicalSorter
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -35,8 +33,6 @@ class OtherLanes:
         """`clock` gives seconds and never goes back; tests have one of their own."""
         self.waiting: set[int] = set()
         """Lanes of ours that wait."""
-        self._before: dict[int, set[int]] = {}
-        """In the batch that comes next, the lanes whose parts a lane's part comes after."""
         self._positions = positions
         self._clock = clock
         self._ask_at = 0.0
@@ -53,7 +49,6 @@ class OtherLanes:
     def forget(self) -> None:
         """Lanes have changed hands."""
         self.waiting.clear()
-        self._before.clear()
         self._wanted.clear()
         self._reached.clear()
         self._since.clear()
@@ -77,8 +72,7 @@ class OtherLanes:
             self._wanted.clear()
 
     def may_go(self, lane: Lane, ours: Mapping[int, Lane]) -> bool:
-        """Whether the next change of a lane is here, and what it comes after lies in an earlier batch, or in an earlier
-        part of the same one."""
+        """Whether the next change of a lane is here, and what it comes after lies in an earlier batch."""
         while not lane.ready:
             waits_for = lane.waiting_for() if lane.merge.ready else None
             if waits_for is None:
@@ -86,9 +80,6 @@ class OtherLanes:
                 return False
             number, seq = waits_for
             passed = self.passed(number, seq, lane.epoch, ours[number].emitted if number in ours else None)
-            if passed is None and number in ours and ours[number].gathered > seq and self._put(number, lane.number):
-                self._since.pop(waits_for, None)
-                passed = True
             if passed is None:
                 self.waiting.add(lane.number)
                 return False
@@ -102,24 +93,6 @@ class OtherLanes:
             lane.wait_no_longer(late=not passed)
         self.waiting.discard(lane.number)
         return True
-
-    def _put(self, earlier: int, later: int) -> bool:
-        """Has a lane's part of the next batch come after another one's; False where that one comes after it already."""
-        found, to_look_at = set[int](), [earlier]
-        while to_look_at:
-            lane = to_look_at.pop()
-            if lane == later:
-                return False
-            to_look_at += self._before.get(lane, set()) - found
-            found |= self._before.get(lane, set())
-        self._before.setdefault(later, set()).add(earlier)
-        return True
-
-    def in_order(self, lanes: Collection[int]) -> list[int]:
-        """Lanes of a batch that is handed over, in the order in which their parts are to be applied."""
-        parts = TopologicalSorter({lane: self._before.get(lane, set()).intersection(lanes) for lane in lanes})
-        self._before.clear()
-        return list(parts.static_order())
 
     def passed(self, lane: int, number: int, epoch: int, emitted: int | None) -> bool | None:
         """True where the lane has passed the number, None where it is to be waited for, False where it stands still.

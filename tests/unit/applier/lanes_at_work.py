@@ -331,12 +331,13 @@ class Process:
     def gather(self, dice: Random) -> bool:
         """Takes some of what may go into a batch; whether there was any."""
         self.others.look()
+        gathered = []
         for number in dice.sample(sorted(self.lanes), len(self.lanes)):
             lane = self.lanes[number]
             while dice.random() < 0.8 and self.others.may_go(lane, self.lanes):
                 lane.gather(dice.randint(1, 5))
-        in_order = self.others.in_order(self.lanes)
-        parts = [part for number in in_order if (part := self.lanes[number].take()) is not None]
+            gathered.append(lane)
+        parts = [part for lane in gathered if (part := lane.take()) is not None]
         if parts:
             self.batches.append(Batch(1, parts, 0))
         return bool(parts)

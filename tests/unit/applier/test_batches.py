@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from consumer.applier.applier import _rest_of
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.batches import Batch
-from consumer.leads.left_behind import Arrival
-from consumer.leads.model import Change, ClaimRow, Table, Ties, UserRow
+from consumer.leads.model import Change, Table, UserRow
 from consumer.store.dead_letters import Content, DeadLetter, dead_letter
 from consumer.store.lanes import LaneState
 from consumer.stream.envelope import NOBODY
@@ -201,24 +198,3 @@ def test_what_is_left_of_a_batch_has_nothing_of_it_but_where_its_lanes_stand() -
     assert (left.expected_seq, left.next_seq, left.version_before, left.version) == (6, 6, 50, 50)
     assert (rest.user_ids, rest.letters, rest.lane_rechecks, rest.missed) == (set(), [], {}, {})
     assert not left.rechecks
-
-
-def test_a_claim_that_leaves_its_lane_within_the_batch_is_no_arrival_unless_something_of_that_lane_is_missing() -> None:
-    giving = Lane(1, LaneState(1, 1, 0, {}), 100)
-    assert giving.merge.push(0, 1, 0, change(5, 7))
-    giving.gather(1)
-    gives = giving.take()
-    taking = Lane(0, LaneState(1, 1, 0, {}), 100)
-    comes = Change(1, Table.CLAIMS, None, ClaimRow("7", 1, "open"), 8, 8, True, ties=Ties(after=((1, 1),)))
-    assert taking.merge.push(0, 1, 0, comes)
-    taking.gather(1)
-    takes = taking.take()
-    assert gives is not None
-    assert takes is not None
-    missed = [Arrival("7", 1, 8)]
-    assert Batch(1, [gives, takes], 2).arrivals == []
-    assert Batch(1, [takes], 1).arrivals == missed
-    assert Batch(1, [replace(gives, lost=1), takes], 2).arrivals == missed
-    assert Batch(1, [replace(gives, blind=True), takes], 2).arrivals == missed
-    assert Batch(1, [replace(gives, letters=[letter("undecodable")]), takes], 2).arrivals == missed
-    assert Batch(1, [replace(gives, expected_seq=2, next_seq=3), takes], 2).arrivals == missed
