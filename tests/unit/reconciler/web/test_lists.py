@@ -18,6 +18,13 @@ from tests.support.waiting import PATIENCE
 from tests.unit.reconciler.web.page.test_status_page import POLICY
 
 
+def pages() -> httpx.AsyncClient:
+    """A client of the pages, which have nothing to show."""
+    app, nothing = FastAPI(), cast(Any, None)
+    add_pages(app, nothing, nothing, nothing, nothing, lambda: POLICY, "")
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
+
+
 def test_who_asks_for_one_list_too_many_is_told_when_to_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
     free = Event()
 
@@ -27,13 +34,9 @@ def test_who_asks_for_one_list_too_many_is_told_when_to_ask_again(monkeypatch: p
 
     monkeypatch.setattr(lists, "extract", extract)
     monkeypatch.setattr(lists, "ANSWER_SECONDS", 1.0)
-    app = FastAPI()
-    nothing = cast(Any, None)
-    add_pages(app, nothing, nothing, nothing, nothing, lambda: POLICY, "")
 
     async def play() -> None:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with pages() as client:
             asked = [asyncio.create_task(client.get("/lists/none")) for _ in range(AT_ONCE + 1)]
             (refused,), waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
             free.set()
@@ -54,13 +57,9 @@ def test_dead_letters_that_nobody_can_list_keep_one_thread_alone(monkeypatch: py
 
     monkeypatch.setattr(dead_letters, "listed", listed)
     monkeypatch.setattr(dead_letters, "ANSWER_SECONDS", 0.05)
-    app = FastAPI()
-    nothing = cast(Any, None)
-    add_pages(app, nothing, nothing, nothing, nothing, lambda: POLICY, "")
 
     async def play() -> None:
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with pages() as client:
             asked = [asyncio.create_task(client.get("/dead-letters")) for _ in range(3)]
             try:
                 refused, _ = await asyncio.wait(asked, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
