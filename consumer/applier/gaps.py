@@ -9,6 +9,9 @@ from consumer.stream.ends import Ends
 
 PATIENCE_SECONDS: Final = 1.0
 """How long a number may be missing before the partitions' ends are asked for."""
+FIRST_PAUSE_SECONDS: Final = 0.5
+"""Until they are asked for once more where Kafka did not say; twice as long each time."""
+LONGEST_PAUSE_SECONDS: Final = 10.0
 
 
 class _Gap:
@@ -35,6 +38,8 @@ class Gaps:
         self._ends = ends
         self._reached: dict[tuple[int, int], int] = {}
         self._gaps: dict[int, _Gap] = {}
+        self._ask_at = 0.0
+        self._pause = FIRST_PAUSE_SECONDS
 
     def forget(self) -> None:
         """The lanes are read from other places now."""
@@ -56,13 +61,24 @@ class Gaps:
             gap = self._gaps[lane.number] = _Gap(merge.next_seq, now)
         if now < gap.since + PATIENCE_SECONDS:
             return 0
-        return merge.lost(self._past(lane.number, gap) if merge.waits_for() else ())
+        return merge.lost(self._past(lane.number, gap, now) if merge.waits_for() else ())
 
-    def _past(self, number: int, gap: _Gap) -> list[int]:
+    def _past(self, number: int, gap: _Gap, now: float) -> list[int]:
         if gap.ends is None:
-            gap.ends = self._ends(number)
+            gap.ends = self._ask(number, now)
         if gap.ends is None:
             return []
         return [
             partition for partition in PARTITIONS if self._reached.get((number, partition), -1) >= gap.ends[partition]
         ]
+
+    def _ask(self, number: int, now: float) -> list[int] | None:
+        if now < self._ask_at:
+            return None
+        ends = self._ends(number)
+        if ends is None:
+            self._ask_at = now + self._pause
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        else:
+            self._pause = FIRST_PAUSE_SECONDS
+        return ends

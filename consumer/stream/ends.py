@@ -27,22 +27,45 @@ Ends = Callable[[int], list[int] | None]
 
 
 def ends_in_kafka(topics: Sequence[str], settings: KafkaSettings) -> Ends:
-    """Asks Kafka; `topics` are the full names, in the order of a lane's partitions."""
+    """Asks Kafka; `topics` are the full names, in the order of a lane's partitions.
+
+    librdkafka forgets the error of a broker that goes away before it has answered: that partition has no error and an
+    offset that is none (rd_kafka_ListOffsets_response_merge in rdkafka_admin.c). Behind a crash it goes on asking under
+    the epoch of the leader that was, for up to `metadata.max.age.ms`, a quarter of an hour: refusals of that do not
+    make it look anew (rd_kafka_admin_result_err_refresh). So a client without an answer is asked no more.
+    """
     credentials = Credentials(settings)
-    admin = AdminClient({**settings.librdkafka, "log_level": "0"})
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    admin: AdminClient | None = AdminClient(_properties(settings))
 
     def ask(number: int) -> list[int] | None:
+        nonlocal credentials, admin
+        if admin is None:
+            credentials = credentials.of_next_client()
+            admin = AdminClient(_properties(settings))
         credentials.look(admin)
-        asked = {TopicPartition(topic, number): latest for topic in topics}
         try:
-            answers = admin.list_offsets(
-                asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ANSWER_SECONDS
-            )
-            ends = {answer.topic: future.result().offset for answer, future in answers.items()}
+            ends = _ask(admin, topics, number)
         except KafkaException as error:
+            admin = None
             log.warning("partition_ends_unknown", lane=number, reason=error.args[0].str())
             return None
-        return [ends[topic] for topic in topics]
+        if min(ends) < 0:
+            admin = None
+            log.warning("partition_ends_unknown", lane=number, reason="the broker went away before it had answered")
+            return None
+        return ends
 
     return ask
+
+
+def _ask(admin: AdminClient, topics: Sequence[str], number: int) -> list[int]:
+    """Where the partitions of this number end, by topic; negative where nobody has answered. Raises KafkaException."""
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic, number): latest for topic in topics}
+    answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ANSWER_SECONDS)
+    found = {answer.topic: future.result().offset for answer, future in answers.items()}
+    return [found[topic] for topic in topics]
+
+
+def _properties(settings: KafkaSettings) -> dict[str, str | int | float | bool]:
+    return {**settings.librdkafka, "log_level": "0"}

@@ -89,6 +89,26 @@ def test_while_kafka_does_not_say_where_partitions_end_nothing_is_given_up() -> 
     assert gaps.lost(lane, 5.0) == 0
 
 
+def test_kafka_is_asked_less_and_less_often_where_it_does_not_say_and_at_once_for_the_next_gap() -> None:
+    ends = Ends()
+    gaps, lane = Gaps(ends), waiting_lane()
+    ends.at = None
+    for tenth in range(1200):
+        gaps.lost(lane, tenth / 10)
+    assert 5 < ends.asked < 20
+    ends.at = [10, 10, 10, 10]
+    gaps.lost(lane, 130.0)
+    asked = ends.asked
+    read_to(gaps, 10)
+    assert gaps.lost(lane, 130.1) == 2
+    lane.skip(2)
+    lane.merge.pop(1)
+    lane.merge.push(3, 9, 12, beat(9))
+    gaps.lost(lane, 131.0)
+    gaps.lost(lane, 132.0)
+    assert ends.asked == asked + 1
+
+
 def test_what_was_read_before_lanes_are_read_from_other_places_says_nothing() -> None:
     gaps, lane = Gaps(Ends()), waiting_lane()
     read_to(gaps, 10)
