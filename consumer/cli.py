@@ -326,10 +326,7 @@ def show_settings(
     from consumer.commands import settings
 
     found = settings.settings()
-    if as_json:
-        typer.echo(json.dumps([setting._asdict() for setting in found]))
-    else:
-        settings.show(found, paper())
+    settings.show(found, paper(), as_json=as_json)
     if any(setting.problem for setting in found):
         raise typer.Exit(WRONG_SETTINGS)
 

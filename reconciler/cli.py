@@ -236,6 +236,26 @@ def serve() -> None:
     leave(stop, failed=failed)
 
 
+@app.command("settings", epilog="Example: reconciler settings --json")
+def show_settings(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Settings of the reconciler as they apply here, and where each is from; secrets are masked."""
+    from consumer.commands import settings
+    from consumer.settings import DatabaseSettings, DeadLetterSettings, DiscoverySettings, ReplicaSettings, RunSettings
+    from reconciler.settings import AgingSettings, ServeSettings, StreamSettings, SweepSettings
+
+    found = settings.settings(
+        (
+            ReplicaSettings, DatabaseSettings, StreamSettings, DiscoverySettings, SweepSettings, AgingSettings,
+            ServeSettings, DeadLetterSettings, RunSettings,
+        )
+    )  # fmt: skip
+    settings.show(found, paper(), as_json=as_json)
+    if any(setting.problem for setting in found):
+        raise typer.Exit(WRONG_SETTINGS)
+
+
 @contextmanager
 def _tools() -> Iterator[tuple[Tools, Stop]]:
     from consumer.mysql.errors import SourceError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from typing import Final
 
 from consumer.applier.assigned_lane import PARTITIONS, Lane
@@ -40,9 +42,15 @@ class Gaps:
         self._gaps: dict[int, _Gap] = {}
         self._ask_at = 0.0
         self._pause = FIRST_PAUSE_SECONDS
+        self._refused_at: dict[int, float] = {}
+
+    def in_turn(self, lanes: Iterable[int]) -> list[int]:
+        """Lanes in the order in which they are to be looked at: those of which Kafka did not say come last."""
+        return sorted(lanes, key=lambda number: self._refused_at.get(number, 0.0))
 
     def forget(self) -> None:
         """The lanes are read from other places now."""
+        self._refused_at.clear()
         self._reached.clear()
         self._gaps.clear()
 
@@ -75,10 +83,14 @@ class Gaps:
     def _ask(self, number: int, now: float) -> list[int] | None:
         if now < self._ask_at:
             return None
+        began = time.monotonic()
         ends = self._ends(number)
         if ends is None:
+            now += time.monotonic() - began  # it may have been waited for longer than any pause
+            self._refused_at[number] = now
             self._ask_at = now + self._pause
             self._pause = min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         else:
+            self._refused_at.pop(number, None)
             self._pause = FIRST_PAUSE_SECONDS
         return ends

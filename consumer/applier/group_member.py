@@ -280,7 +280,8 @@ class LaneStream:
 
     def _pass_gaps(self, now: float) -> None:
         """Sets aside what has no number of ours, and goes on behind numbers that are lost."""
-        for number, lane in self._lanes.items():
+        for number in self._gaps.in_turn(self._lanes):
+            lane = self._lanes[number]
             if lane.in_doubt:
                 continue
             missing = self._gaps.lost(lane, now)

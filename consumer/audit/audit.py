@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException
 
 from consumer.audit import library, tool
 from consumer.audit.library import COMPRESSED, Read, Unreadable
-from consumer.audit.messages import Misplaced, Stream, StreamBeat
+from consumer.audit.messages import BinlogNow, Misplaced, Stream, StreamBeat
 from consumer.audit.rows import (
     PART_BYTES,
     FilePosition,
@@ -246,7 +246,8 @@ class _Auditor:
         if since_ms < kept_ms:
             gaps.append(f"Kafka keeps its topics from {_text(kept_ms)} on; what is older cannot be judged")
             since_ms = kept_ms
-        beats = self._stream.heartbeats(since_ms, server, replica.binlog_position())
+        binlog = BinlogNow(replica.binlog_position(), checkpoint.file, checkpoint.file_begun * 1000)
+        beats = self._stream.heartbeats(since_ms, server, binlog)
         if not beats:
             raise Nothing(
                 f"there is no heartbeat of the reader on this server since {_text(since_ms)}: nothing was read;"

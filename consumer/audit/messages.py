@@ -19,6 +19,8 @@ ANSWER_SECONDS: Final = 120.0
 """How long Kafka may take for the next message: longer than a transaction of a reader that died stays open."""
 LOOK_BACK_MINUTES: Final = (10, 60, 360, 1440, 14_400)
 """How far before a stretch the newest heartbeat is sought, one after the other; a reader may have been away."""
+CLOCKS_APART_MS: Final = 60_000
+"""How far the reader's clock may be behind that of the server."""
 
 
 _PROMPT: Final = {"fetch.wait.max.ms": "10"}
@@ -35,13 +37,26 @@ class StreamBeat(NamedTuple):
     pos: int
 
 
-def newest_history(beats: list[StreamBeat], server: str, epoch: int, end: FilePosition) -> list[StreamBeat]:
-    """The heartbeats behind the last one of another server or epoch, or of before a reset of this server: such a one
-    stands beyond `end`, where its binlog ends now."""
+class BinlogNow(NamedTuple):
+    """A server's binlog: where it ends, and the file that the reader stands in, with when (ms since 1970, the server's
+    clock) that was begun; 0: unknown."""
+
+    end: FilePosition
+    file: str
+    begun_ms: int
+
+    def holds(self, beat: StreamBeat) -> bool:
+        """Whether a heartbeat may be of it; one of before a reset stands beyond its end, or in a file begun later."""
+        begun_later = beat.ms < self.begun_ms - CLOCKS_APART_MS and order((beat.file, 0)) >= order((self.file, 0))
+        return not begun_later and order((beat.file, beat.pos)) <= order(self.end)
+
+
+def newest_history(beats: list[StreamBeat], server: str, epoch: int, binlog: BinlogNow) -> list[StreamBeat]:
+    """The heartbeats behind the last one of another server or epoch, or of before a reset of this server."""
     others = [
         number
         for number, beat in enumerate(beats, 1)
-        if (beat.server, beat.epoch) != (server, epoch) or order((beat.file, beat.pos)) > order(end)
+        if (beat.server, beat.epoch) != (server, epoch) or not binlog.holds(beat)
     ]
     return beats[others[-1] if others else 0 :]
 
@@ -86,9 +101,9 @@ class Stream:
         """Ends the connection."""
         self._partitions.close()
 
-    def heartbeats(self, since_ms: int, server: str, end: FilePosition) -> list[StreamBeat]:
-        """Those of lane 0 that say where the stream stood on this server, whose binlog ends at `end`, in this epoch,
-        from the newest before `since_ms` on; without an older one, from the first that is there."""
+    def heartbeats(self, since_ms: int, server: str, binlog: BinlogNow) -> list[StreamBeat]:
+        """Those of lane 0 that say where the stream stood in this server's binlog, in this epoch, from the newest
+        before `since_ms` on; without an older one, from the first that is there."""
         found: list[StreamBeat] = []
         for minutes in LOOK_BACK_MINUTES:
             found = [
@@ -100,7 +115,7 @@ class Stream:
             ]
             if any(beat.ms <= since_ms for beat in found):
                 break
-        ours = self._beats = newest_history(found, server, self._epoch, end)
+        ours = self._beats = newest_history(found, server, self._epoch, binlog)
         self._had_others = len(ours) < len(found)
         earlier = [beat for beat in ours if beat.ms <= since_ms]
         return [*earlier[-1:], *(beat for beat in ours if beat.ms > since_ms)]

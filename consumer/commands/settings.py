@@ -1,14 +1,18 @@
-"""`consumer settings`: every setting by concern, as a process here would take it; secrets are masked."""
+"""`consumer settings` and `reconciler settings`: each program's settings as a process here would take them, masked."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
+import typer
 from dotenv import dotenv_values
 from pydantic import SecretStr
+from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +28,7 @@ from consumer.settings import (
     load,
 )
 
-KINDS: Final = (
+KINDS: Final[tuple[type[BaseSettings], ...]] = (
     ReplicaSettings,
     KafkaSettings,
     DatabaseSettings,
@@ -54,11 +58,11 @@ class Setting(NamedTuple):
     problem: str = ""
 
 
-def settings() -> list[Setting]:
-    """Every setting there is, in the order of the concerns."""
+def settings(kinds: Sequence[type[BaseSettings]] = KINDS) -> list[Setting]:
+    """Every setting of these kinds, in their order."""
     written = dotenv_values(".env", encoding="utf-8")
     found: list[Setting] = []
-    for kind in KINDS:
+    for kind in kinds:
         concern = kind.__name__.removesuffix("Settings").lower()
         try:
             loaded = load(kind)
@@ -80,8 +84,11 @@ def settings() -> list[Setting]:
     return found
 
 
-def show(found: list[Setting], console: Console) -> None:
-    """The settings as a table, and below it what is wrong."""
+def show(found: Sequence[Setting], console: Console, *, as_json: bool) -> None:
+    """The settings as JSON, or as a table and below it what is wrong."""
+    if as_json:
+        typer.echo(json.dumps([one._asdict() for one in found]))
+        return
     table = Table("concern", "variable", "value", "from")
     for one in found:
         table.add_row(one.concern, one.name, one.value, one.origin)

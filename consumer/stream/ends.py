@@ -14,7 +14,7 @@ import structlog
 from confluent_kafka import IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from consumer.settings import KafkaSettings
+from consumer.settings import KafkaSettings, SettingsError
 from consumer.stream.credentials import Credentials
 
 ANSWER_SECONDS: Final = 10.0
@@ -39,31 +39,36 @@ def ends_in_kafka(topics: Sequence[str], settings: KafkaSettings) -> Ends:
 
     def ask(number: int) -> list[int] | None:
         nonlocal credentials, admin
-        if admin is None:
-            credentials = credentials.of_next_client()
-            admin = AdminClient(_properties(settings))
-        credentials.look(admin)
         try:
-            ends = _ask(admin, topics, number)
-        except KafkaException as error:
-            admin = None
-            log.warning("partition_ends_unknown", lane=number, reason=error.args[0].str())
-            return None
-        if min(ends) < 0:
-            admin = None
-            log.warning("partition_ends_unknown", lane=number, reason="the broker went away before it had answered")
-            return None
-        return ends
+            if admin is None:
+                credentials = credentials.of_next_client()
+                admin = AdminClient(_properties(settings))
+            credentials.look(admin)
+            return _ask(admin, topics, number)
+        except (KafkaException, SettingsError, _Unanswered) as error:
+            reason = error.args[0].str() if isinstance(error, KafkaException) else str(error)
+            # Its frames hold the client, and with the future's they are a ring: it would live, with its threads, until
+            # the collector comes, which an applier without work does not see.
+            error.__traceback__ = None
+        admin = None
+        log.warning("partition_ends_unknown", lane=number, reason=reason)
+        return None
 
     return ask
 
 
+class _Unanswered(Exception):
+    """The broker went away before it had answered."""
+
+
 def _ask(admin: AdminClient, topics: Sequence[str], number: int) -> list[int]:
-    """Where the partitions of this number end, by topic; negative where nobody has answered. Raises KafkaException."""
+    """Where the partitions of this number end, by topic. Raises KafkaException, _Unanswered."""
     latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
     asked = {TopicPartition(topic, number): latest for topic in topics}
     answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=ANSWER_SECONDS)
     found = {answer.topic: future.result().offset for answer, future in answers.items()}
+    if min(found.values()) < 0:
+        raise _Unanswered("the broker went away before it had answered")
     return [found[topic] for topic in topics]
 
 

@@ -15,7 +15,8 @@ from reconciler import settings as net
 ABOUT: Final = """# Settings
 
 Made by `make reference` from the declarations in the code; not edited by hand. `consumer settings` shows those
-of reader and appliers as they apply where it is run, and where each is from.
+of reader and appliers, `reconciler settings` those of the reconciler: as they apply where they are run, and where
+each is from.
 
 Each may be a variable of the environment, the content of the file that `<NAME>_FILE` names, or a line of `.env`; the
 first of these counts. `HEALTH_SECONDS` is a variable only: the age of the last batch (60 s) from which

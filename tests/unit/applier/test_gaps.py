@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import pytest
+
 from consumer.applier.assigned_lane import Lane
 from consumer.applier.gaps import PATIENCE_SECONDS, Gaps
 from consumer.leads.model import Change
@@ -107,6 +111,36 @@ def test_kafka_is_asked_less_and_less_often_where_it_does_not_say_and_at_once_fo
     gaps.lost(lane, 131.0)
     gaps.lost(lane, 132.0)
     assert ends.asked == asked + 1
+
+
+def test_a_pause_begins_where_the_question_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client whose brokers are away waits longer than any pause is."""
+    clock = [0.0]
+    monkeypatch.setattr("consumer.applier.gaps.time.monotonic", lambda: clock[0])
+    asked: list[float] = []
+
+    def ends(_: int) -> list[int] | None:
+        clock[0] += 10.0
+        asked.append(clock[0])
+        return None
+
+    gaps, lane = Gaps(ends), waiting_lane()
+    while clock[0] < 100.0:
+        gaps.lost(lane, clock[0])
+        clock[0] += 0.1
+    pauses = [later - 10.0 - before for before, later in pairwise(asked)]
+    assert pauses == sorted(pauses)
+    assert all(pause > least for pause, least in zip(pauses, (0.4, 0.9, 1.9, 3.9), strict=False)), pauses
+
+
+def test_lanes_of_which_kafka_did_not_say_are_looked_at_behind_the_others() -> None:
+    gaps, lane = Gaps(lambda _: None), waiting_lane()
+    gaps.lost(lane, 0.0)
+    assert gaps.in_turn([0, 1, 2]) == [0, 1, 2]
+    gaps.lost(lane, 5.0)
+    assert gaps.in_turn([0, 1, 2]) == [1, 2, 0]
+    gaps.forget()
+    assert gaps.in_turn([0, 1, 2]) == [0, 1, 2]
 
 
 def test_what_was_read_before_lanes_are_read_from_other_places_says_nothing() -> None:

@@ -1,12 +1,16 @@
-"""What `consumer settings` shows, and what it never shows."""
+"""What `consumer settings` and `reconciler settings` show, and what they never show."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+import reconciler.cli
 from consumer.commands.settings import MASK, masked, settings
+from consumer.ending import WRONG_SETTINGS
 
 SECRET = "s3cr3t"
 
@@ -40,6 +44,30 @@ def test_no_secret_is_shown() -> None:
     found = settings()
     assert SECRET not in str(found)
     assert {one.name: one.value for one in found}["KAFKA_SASL_PASSWORD"] == MASK
+
+
+def test_the_reconciler_shows_its_own_settings_and_no_secret_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_TOKEN", f"{SECRET}-of-the-reconciler")
+    monkeypatch.setenv("HTTP_PORT", "8123")
+    told = CliRunner().invoke(reconciler.cli.app, ["settings", "--json"])
+    assert told.exit_code == 0, told.output
+    found = {one["name"]: (one["value"], one["origin"]) for one in json.loads(told.output)}
+    assert SECRET not in told.output
+    assert found["API_TOKEN"] == (MASK, "environment")
+    assert found["HTTP_PORT"] == ("8123", "environment")
+    assert found["AGING_TIMEZONE"] == ("UTC", "default")
+    assert found["LANES"] == ("4", ".env")
+    assert "READER_BATCH_ROWS" not in found
+
+
+def test_a_wrong_setting_of_the_reconciler_is_named_in_its_table_and_is_exit_code_2(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PRECALL_DEADLINE_MS", "0")
+    told = CliRunner().invoke(reconciler.cli.app, ["settings"])
+    assert told.exit_code == WRONG_SETTINGS
+    assert "PRECALL_DEADLINE_MS is wrong: it should be 1 or more" in told.output
+    assert SECRET not in told.output
 
 
 def test_a_concern_with_a_wrong_setting_says_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
