@@ -226,6 +226,11 @@ class _Events:
                     f"mysql-replication fails behind {self._file}:{self._end} ({kind})", self._transaction
                 ) from error
             if event is None:
+                at = self._file, self._ends.at
+                if self._before(at):  # a server that shuts down ends the binlog like this, too
+                    raise ConnectionLost(
+                        f"the server ended the binlog at {at[0]}:{at[1]}, before the end of the stretch; run it again"
+                    )
                 break
             if isinstance(event, RotateEvent):
                 self._file, self._ends.at = event.next_binlog.partition("\0")[0], event.position

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import typer
 from dotenv import dotenv_values
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.table import Table
 
@@ -25,10 +24,11 @@ from consumer.settings import (
     ReplicaSettings,
     RunSettings,
     SettingsError,
+    _Settings,
     load,
 )
 
-KINDS: Final[tuple[type[BaseSettings], ...]] = (
+KINDS: Final[tuple[type[_Settings], ...]] = (
     ReplicaSettings,
     KafkaSettings,
     DatabaseSettings,
@@ -58,7 +58,7 @@ class Setting(NamedTuple):
     problem: str = ""
 
 
-def settings(kinds: Sequence[type[BaseSettings]] = KINDS) -> list[Setting]:
+def settings(kinds: Sequence[type[_Settings]] = KINDS) -> list[Setting]:
     """Every setting of these kinds, in their order."""
     written = dotenv_values(".env", encoding="utf-8")
     found: list[Setting] = []

@@ -79,17 +79,19 @@ def _newest(partitions: Partitions, topic: str, lane: int, low: int, high: int, 
     look_back = FIRST_LOOK_BACK
     while True:
         start = max(low, high - look_back)
-        newest, stood = _newest_from(partitions, topic, lane, start)
+        newest, stood = _newest_from(partitions, topic, lane, start, high)
         enough = newest is not None and (stood is not None or not with_position or look_back >= LONGEST_LOOK_BACK)
         if enough or start == low:
             return list(dict.fromkeys(tail for tail in (stood, newest) if tail is not None))
         look_back *= 2
 
 
-def _newest_from(partitions: Partitions, topic: str, lane: int, start: int) -> tuple[Tail | None, Tail | None]:
-    """The newest message, and the newest heartbeat with a position; they may be the same."""
+def _newest_from(
+    partitions: Partitions, topic: str, lane: int, start: int, high: int
+) -> tuple[Tail | None, Tail | None]:
+    """The newest message before `high` or later, and the newest heartbeat with a position; they may be the same."""
     newest = stood = None
-    for message in partitions.messages(topic, lane, start):
+    for message in partitions.messages(topic, lane, start, decided=high):
         found = as_tail(lane, message.value() or b"")
         newest = found or newest
         if found is not None and found.server:

@@ -113,15 +113,18 @@ class CheckpointLog(AbstractContextManager["CheckpointLog"]):
         look_back = FIRST_LOOK_BACK
         while True:
             start = max(low, high - look_back)
-            found = self._newest_from(start, high, decided)
+            found = self._newest_from(start, high)
             if found is not None or start == low:
                 return found
             look_back *= 2
 
-    def _newest_from(self, start: int, high: int, decided: int) -> bytes | None:
-        """The newest one of those before `high`, or a later one: a reader at work may write on and on."""
+    def _newest_from(self, start: int, high: int) -> bytes | None:
+        """The newest one of those before `high`, or a later one: a reader at work may write on and on.
+
+        Another broker that has just become the leader may not know yet that the partition goes as far as that.
+        """
         newest = headers = None
-        for message in self._partitions.messages(self._topic, 0, start, decided):
+        for message in self._partitions.messages(self._topic, 0, start, decided=high):
             if message.key() == KEY:
                 newest = message.value()
                 self.written_at = message.timestamp()[1] / 1000

@@ -61,12 +61,23 @@ class Partitions(AbstractContextManager["Partitions"]):
         return self._credentials.outdated
 
     def bounds(self, topic: str, partition: int = 0) -> tuple[int, int]:
-        """The first offset that is there, and the one behind the last. Raises KafkaException."""
+        """The first offset that is there, and the one behind the last.
+
+        Raises KafkaException, of LEADER_NOT_AVAILABLE where the partition has no leader at the moment: librdkafka says
+        of such a one what it says of one that does not exist (rd_kafka_topic_partition_list_get_leaders in
+        rdkafka_partition.c).
+        """
         self._credentials.look(self._consumer)
         there = TopicPartition(topic, partition)
 
         def ask(seconds: float) -> tuple[int, int]:
-            return self._consumer.get_watermark_offsets(there, timeout=seconds)
+            try:
+                return self._consumer.get_watermark_offsets(there, timeout=seconds)
+            except KafkaException as error:
+                is_unknown = error.args[0].code() == KafkaError._UNKNOWN_PARTITION
+                if is_unknown and self._exists(topic, partition, seconds):
+                    raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)) from error
+                raise
 
         if self._within is not None:
             self._until = time.monotonic() + self._within
@@ -78,6 +89,10 @@ class Partitions(AbstractContextManager["Partitions"]):
             raise
         self.trouble.over()
         return found
+
+    def _exists(self, topic: str, partition: int, seconds: float) -> bool:
+        found = self._consumer.list_topics(topic, timeout=seconds).topics.get(topic)
+        return found is not None and found.error is None and partition in found.partitions
 
     def offset_at(self, topic: str, partition: int, ms: int) -> int:
         """The first offset whose message was written at `ms` (since 1970) or later, or the end.

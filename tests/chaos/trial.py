@@ -24,7 +24,7 @@ from tests.demo import transaction_log
 from tests.demo.company import Address, Company, run
 from tests.demo.compare import compare, compare_company
 from tests.demo.oracle import NONE, Oracle
-from tests.demo.pipeline import Addresses, Pipeline, State
+from tests.demo.pipeline import Addresses, Pipeline
 from tests.servers import PrivateServer, Servers, ensure
 from tests.support.processes import Process
 
@@ -242,14 +242,15 @@ class Trial:
         """One more applier, not started."""
         return self.pipeline.process(f"applier-{next(self._numbers)}-more", "consumer", "apply")
 
-    def _watch(self, state: State) -> None:
+    def _watch(self) -> None:
         now = time.monotonic()
         if now >= self._told + _TELL_SECONDS:
             self._told = now
-            lag = (state.at - min(state.versions, default=0)) / 1_000_000
+            lag = time.time() - min(self.pipeline.versions(), default=0) / 1_000_000
+            unjudged, rechecks = self.pipeline.left()
             self.say(
-                f"{now - self._began:6.1f} s  slowest lane {lag:.1f} s behind, {state.unjudged:,} leads unjudged, "
-                f"{state.rechecks:,} rechecks due"
+                f"{now - self._began:6.1f} s  slowest lane {lag:.1f} s behind, {unjudged:,} leads unjudged, "
+                f"{rechecks:,} rechecks due"
             )
 
     def _deadlocks(self) -> int:

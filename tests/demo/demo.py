@@ -135,7 +135,7 @@ class Demo:
         view.say(f"load over: {self.company.committed:,} transactions committed; the pipeline drains")
         self.page.stop()
         began = time.monotonic()
-        self.pipeline.drain(watch=lambda state: view.show(self._scene(state)))
+        self.pipeline.drain(watch=lambda: view.show(self._scene(self.pipeline.state())))
         view.say(f"drained in {time.monotonic() - began:.1f} s; comparing")
         clock = self.pipeline.clock()
         self.pipeline.stop()

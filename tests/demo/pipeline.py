@@ -165,23 +165,7 @@ class Pipeline:
             process.succeed()
 
     def state(self) -> State:
-        """What PostgreSQL shows now, though the connection that was kept for it may have been cut since.
-
-        Raises psycopg.Error.
-        """
-        kept = self._state
-        try:
-            return self._shown()
-        except psycopg.OperationalError:
-            if kept is None:
-                raise
-            kept.close()
-            return self._shown()
-
-    def _shown(self) -> State:
-        if self._state is None or self._state.closed:
-            self._state = psycopg.connect(self.postgres_url, autocommit=True)
-            self._state.execute("SET TIME ZONE 'UTC'")
+        """What PostgreSQL shows now; it counts all leads and conversions. Raises psycopg.Error."""
         labels = {queue: self.shape.words.label(queue) or "in no queue" for queue in (UNSIGNED, OUTSTANDING, NONE)}
         state = State(now(), queues=dict.fromkeys(labels.values(), 0))
         for version, next_seq in self._rows("SELECT version, next_seq FROM leadstream.lanes"):
@@ -201,13 +185,10 @@ class Pipeline:
                 "SELECT user_id, conversion_type, converted_at FROM conversions ORDER BY converted_at DESC LIMIT 8"
             )
         ]
-        ((state.unjudged, state.rechecks),) = self._rows(
-            "SELECT (SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL),"
-            " (SELECT count(*) FROM leadstream.rechecks WHERE not_before <= now())"
-        )
+        state.unjudged, state.rechecks = self.left()
         return state
 
-    def drain(self, within: float = PATIENCE, watch: Callable[[State], None] = lambda _: None) -> None:
+    def drain(self, within: float = PATIENCE, watch: Callable[[], None] = lambda: None) -> None:
         """Waits until everything committed until now is applied, every lead judged and no recheck due.
 
         Raises NeverCame, and ProcessFailed where a process ends meanwhile.
@@ -216,29 +197,27 @@ class Pipeline:
 
         def drained() -> bool:
             self.check()
-            state = self.state()
-            watch(state)
-            if not self._passed(state, end):
+            watch()
+            if not self._passed(end):
                 return False
-            if not state.unjudged and not state.rechecks:
+            if not any(self.left()):
                 return True
             self.command("rechecks", "reconciler", "run", "rechecks")
             return False
 
         until(drained, "the pipeline drained", within, seen=lambda: self._status(end), pause=_PAUSE)
 
-    def catch_up(self, within: float = PATIENCE, watch: Callable[[State], None] = lambda _: None) -> None:
+    def catch_up(self, within: float = PATIENCE, watch: Callable[[], None] = lambda: None) -> None:
         """Waits until every lane has come to what was committed until now. Raises NeverCame, ProcessFailed."""
         end = self.server_clock()
 
         def caught_up() -> bool:
             self.check()
             try:
-                state = self.state()
+                watch()
+                return self._passed(end)
             except psycopg.OperationalError:  # it may be recovering
                 return False
-            watch(state)
-            return self._passed(state, end)
 
         until(caught_up, "the slowest lane caught up", within, seen=lambda: self._status(end), pause=_PAUSE)
 
@@ -247,21 +226,35 @@ class Pipeline:
 
         def moved() -> bool:
             self.check()
-            return self._passed(self.state(), 0)
+            return self._passed(0)
 
         until(moved, "a message came through every lane", seen=lambda: self._status(0), pause=_PAUSE)
 
-    def _passed(self, state: State, version: int) -> bool:
-        return len(state.versions) == self.lanes and min(state.versions) > version
+    def versions(self) -> list[int]:
+        """How far each lane is (µs)."""
+        return [version for (version,) in self._rows("SELECT version FROM leadstream.lanes")]
+
+    def _passed(self, version: int) -> bool:
+        """Whether every lane is beyond a version: looked at over and over beside what is measured, so it is cheap."""
+        versions = self.versions()
+        return len(versions) == self.lanes and min(versions) > version
+
+    def left(self) -> tuple[int, int]:
+        """How many leads wait to be judged, and how many rechecks are due."""
+        ((unjudged, rechecks),) = self._rows(
+            "SELECT (SELECT count(*) FROM leadstream.leads WHERE judge_after IS NOT NULL),"
+            " (SELECT count(*) FROM leadstream.rechecks WHERE not_before <= now())"
+        )
+        return unjudged, rechecks
 
     def _status(self, end: int) -> str:
         """What is missing, and the processes' last lines."""
-        state = self.state()
-        behind = self.lanes - sum(version > end for version in state.versions)
+        behind = self.lanes - sum(version > end for version in self.versions())
+        unjudged, rechecks = self.left()
         logs = "\n".join(f"  the end of {one.log}:\n{one.tail()}" for one in self.processes)
         return (
-            f"{behind} of {self.lanes} lanes are behind, {state.unjudged:,} leads wait to be judged, "
-            f"{state.rechecks:,} rechecks are due\n{logs}"
+            f"{behind} of {self.lanes} lanes are behind, {unjudged:,} leads wait to be judged, "
+            f"{rechecks:,} rechecks are due\n{logs}"
         )
 
     def server_clock(self) -> int:
@@ -349,7 +342,20 @@ class Pipeline:
                 group.result()
 
     def _rows(self, query: LiteralString) -> list[tuple[Any, ...]]:
-        assert self._state is not None
+        """What a query gives, though the connection that was kept for it may have been cut since."""
+        kept = self._state
+        try:
+            return self._asked(query)
+        except psycopg.OperationalError:
+            if kept is None:
+                raise
+            kept.close()
+            return self._asked(query)
+
+    def _asked(self, query: LiteralString) -> list[tuple[Any, ...]]:
+        if self._state is None or self._state.closed:
+            self._state = psycopg.connect(self.postgres_url, autocommit=True)
+            self._state.execute("SET TIME ZONE 'UTC'")
         return self._state.execute(query).fetchall()
 
 

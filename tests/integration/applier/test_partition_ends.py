@@ -1,14 +1,18 @@
-"""Where partitions end, asked of a broker that crashes."""
+"""Where partitions end, asked of a broker that crashes or of one whose partitions have no leader."""
 
 from __future__ import annotations
 
 import threading
 
+import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from consumer.settings import KafkaSettings
+from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.ends import ends_in_kafka
+from consumer.stream.errors import KafkaLost
+from consumer.stream.topics import CHECKPOINTS
 from tests.servers import Servers
 from tests.support.waiting import until
 
@@ -51,3 +55,26 @@ def test_a_broker_that_crashes_amid_a_question_gives_no_end_that_is_none_and_ans
             stop.set()
             asking.join()
     assert [answer for answer in answers if answer not in (None, [MESSAGES] * len(TOPICS))] == []
+
+
+def test_a_checkpoint_whose_partition_has_no_leader_is_not_taken_for_one_that_is_not_there(servers: Servers) -> None:
+    with servers.private_kafka(3) as kafka:
+        settings = KafkaSettings(kafka_bootstrap_servers=kafka.url, topic_prefix="away")
+        name = settings.topic(CHECKPOINTS)
+        admin = AdminClient({"bootstrap.servers": kafka.url})
+        admin.create_topics([NewTopic(name, 1, replica_assignment=[[3]])])[name].result(30)
+        with CheckpointLog(settings, within=5) as log:
+            until(lambda: _answers(log), "there is no checkpoint yet")
+            kafka.nodes[2].kill()
+            until(lambda: admin.list_topics(name, timeout=10).topics[name].partitions[0].leader == -1, "no leader")
+            with pytest.raises(KafkaLost, match=f"did not give us {name}"):
+                log.newest()
+            kafka.start()
+            until(lambda: _answers(log), "Kafka answers again", within=60)
+
+
+def _answers(log: CheckpointLog) -> bool:
+    try:
+        return log.newest() is None
+    except KafkaLost:
+        return False
