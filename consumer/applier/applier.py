@@ -23,6 +23,7 @@ from consumer.applier.batches import Batch, LaneBatch, claim_of
 from consumer.applier.bisect import Reach, refused_leads
 from consumer.applier.group_member import LaneStream
 from consumer.applier.replay import decide
+from consumer.lane import lane_of
 from consumer.leads.left_behind import miss
 from consumer.leads.outcome import Outcome
 from consumer.patience import Patience
@@ -112,7 +113,7 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
             break
         except RowLocked as error:
             if past_unseen:
-                held = store.held(reach.users(batch, store.lane_count) - refused.keys())
+                held = store.held(reach.users(batch) - refused.keys())
                 if not held:
                     raise
                 refused.update(dict.fromkeys(held, HELD))
@@ -122,7 +123,7 @@ def apply(batch: Batch, store: LeadStore, wanted: Callable[[], bool] = lambda: T
         except psycopg.Error as error:
             if not is_refusal(error):
                 raise StoreError(f"PostgreSQL refuses the batch as such, with {error.sqlstate}") from error
-            left = reach.users(batch, store.lane_count) - refused.keys()
+            left = reach.users(batch) - refused.keys()
             if not left:
                 raise StoreError(
                     f"PostgreSQL refuses the batch with or without single leads: {reason_of(error)}"
@@ -148,12 +149,20 @@ def _apply(
 ) -> Outcome:
     with store.transaction(past_held=past_held, past_unseen=past_unseen) as tx:
         tx.take([_move(part) for part in batch.lanes])  # compare-and-set: a zombie stops here
-        reach.waiting.extend(tx.pending(batch.versions, WAITING_AT_ONCE))
-        reach.owners.extend(tx.claim_owners(filter(None, map(claim_of, batch.orphans))))
-        left = tx.left_behind(batch.left_names)
         arrivals = batch.arrivals
-        miss(arrivals, tx.held_before(arrivals), left)
-        leads = tx.load(batch.user_ids.union(reach.waiting, (user_id for _, user_id in reach.owners)))
+        before = tx.before(
+            batch.versions,
+            WAITING_AT_ONCE,
+            claims=filter(None, map(claim_of, batch.orphans)),
+            names=batch.left_names,
+            arrivals=arrivals,
+        )
+        miss(arrivals, before.held, before.left)
+        orphaned = {part.lane for part in batch.lanes if part.orphaned}
+        reach.waiting.extend(before.waiting)
+        # Orphans come through every lane: of the others' owners, whom the batch leaves alone, no lock is held.
+        reach.owners.extend(owner for owner in before.owners if lane_of(owner[1], store.lane_count) in orphaned)
+        leads = tx.load(reach.users(batch))
         outcome = decide(  # pure
             batch,
             leads,
@@ -162,7 +171,7 @@ def _apply(
             lanes=store.lane_count,
             rules=tx.rules,
             refused=refused,
-            left=left,
+            left=before.left,
         )
         outcome.more_wait = tx.more_wait
         if missed := batch.missed:

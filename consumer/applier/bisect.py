@@ -36,15 +36,14 @@ TRIALS: Final = 5_000
 @dataclass(slots=True, frozen=True)
 class Reach:
     """Leads that a batch concerns without a change under their name, as its transaction found them: those `waiting` to
-    be judged, and the `owners` (claim, user) of the claims that orphans lead to."""
+    be judged, and the `owners` (claim, user) of the claims that orphans of its lanes lead to."""
 
     waiting: list[int] = field(default_factory=list)
     owners: list[tuple[Key, int]] = field(default_factory=list)
 
-    def users(self, batch: Batch, lanes: int) -> set[int]:
-        """All leads that the batch may alter; an owner in a lane of others is none of them."""
-        orphaned = {part.lane for part in batch.lanes if part.orphaned}
-        return batch.user_ids.union(self.waiting, (user for _, user in self.owners if lane_of(user, lanes) in orphaned))
+    def users(self, batch: Batch) -> set[int]:
+        """All leads that the batch may alter."""
+        return batch.user_ids.union(self.waiting, (user for _, user in self.owners))
 
 
 class _Group(NamedTuple):
@@ -88,7 +87,7 @@ def refused_leads(
             )
         return again_if_in_the_way(_trial, part, users, reach, store, past_unseen, locked=True)
 
-    users = sorted(reach.users(batch, store.lane_count).difference(without))
+    users = sorted(reach.users(batch).difference(without))
     candidates = [_Group(users, _concerning(batch, users, store.lane_count), error)]
     while candidates:
         narrower: list[_Group] = []
@@ -123,7 +122,7 @@ def _trial(part: Batch, users: list[int], reach: Reach, store: LeadStore, past_u
             outcome = decide(part, tx.load(users), waiting, owners, lanes=store.lane_count, rules=tx.rules)
             tx.write(outcome)
             tx.check_deferred()
-            tx.pending(part.versions, 1)  # waits for all the answers
+            tx.before(part.versions, 1)  # waits for all the answers
             _undo()
     except _UndoneError:
         return None

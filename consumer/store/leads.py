@@ -256,9 +256,22 @@ class LeadStore(AbstractContextManager["LeadStore"]):
         return self._connection
 
 
+class Before(NamedTuple):
+    """What there is before a batch is applied."""
+
+    waiting: list[int]
+    """Leads that can be judged once their lanes have come as far as the batch."""
+    owners: list[tuple[Key, int]]
+    """(claim, user) of claims that we hold; one that moves has two users while one lane is ahead of the other."""
+    left: LeftBehind
+    """What was left behind under the names asked for."""
+    held: set[Key]
+    """Which of the claims that come from elsewhere are another lead's still: we missed that it lost them."""
+
+
 class LeadTransaction:
-    """What can be done inside `LeadStore.transaction`, in this order: take, pending, claim_owners, load, write, and
-    then rechecks; `rules` at any time. Made by `LeadStore` only."""
+    """What can be done inside `LeadStore.transaction`, in this order: take, before, load, write, and then rechecks;
+    `rules` at any time. Made by `LeadStore` only."""
 
     def __init__(self, store: LeadStore, connection: Connection, *, past_held: bool, past_unseen: bool) -> None:
         self._connection = connection
@@ -268,7 +281,7 @@ class LeadTransaction:
         self._emitted = store._emitted
         self._turn = store._turn
         self.more_wait = False
-        """Whether `pending` found as many leads to be judged as it was to find."""
+        """Whether `before` found as many leads to be judged as it was to find."""
         self._past_held = past_held
         self._find_held = sql.HELD_OR_UNSEEN if past_unseen else sql.HELD
         self._dead_letter_days = store.dead_letter_days
@@ -327,20 +340,44 @@ class LeadTransaction:
         )
         self._moving = cursor, [move.lane for move in moves]
 
-    def pending(self, lane_versions: Mapping[int, int], limit: int) -> list[int]:
-        """Leads that can be judged once their lane has reached the version given, `limit` at most, and as many of those
-        that are shown by the present and whose lanes, which were taken before, have passed what was read.
+    def before(
+        self,
+        lane_versions: Mapping[int, int],
+        limit: int,
+        claims: Iterable[Key] = (),
+        names: Iterable[str] = (),
+        arrivals: Collection[Arrival] = (),
+    ) -> Before:
+        """What there is before a batch is applied, in one round trip.
 
-        The latter may have to stay shown, because somebody holds their rows: each call asks for the next ones.
+        `lane_versions` are what its lanes, which were taken before, will have reached. Of those that wait there `limit`
+        at most are found, and as many of those that are shown by the present and whose lanes have passed what was read.
+        These may have to stay shown, because somebody holds their rows: each call asks for the next ones.
         """
+        waiting = self._ask_waiting(lane_versions, limit)
+        wanted = sorted(set(claims))
+        owners = self._execute(sql.CLAIM_OWNERS, id=texts(wanted)) if wanted else None
+        called = sorted(set(names))
+        left = self._execute(sql.LEFT_BEHIND, name=texts(called)) if called else None
+        held = self._ask_held_before(arrivals) if arrivals else None
+        return Before(
+            self._waiting(waiting, limit),
+            list(self._fetch(owners)) if owners else [],
+            {name: left_of(version, content) for name, version, content in self._fetch(left)} if left else {},
+            {claim for (claim,) in self._fetch(held)} if held else set(),
+        )
+
+    def _ask_waiting(self, lane_versions: Mapping[int, int], limit: int) -> tuple[Cursor, Cursor | None]:
         lanes = sorted(lane_versions)
         versions = bigints([lane_versions[lane] for lane in lanes])
         pending = self._execute(sql.PENDING_LEADS, lane=integers(lanes), version=versions, limit=limit)
         if self._shadow:
-            passed = None
-        else:
-            after = self._turn.shown_after
-            passed = self._execute(sql.SHOWN_PASSED, lane=integers(lanes), after=after, limit=limit)
+            return pending, None
+        after = self._turn.shown_after
+        return pending, self._execute(sql.SHOWN_PASSED, lane=integers(lanes), after=after, limit=limit)
+
+    def _waiting(self, asked: tuple[Cursor, Cursor | None], limit: int) -> list[int]:
+        pending, passed = asked
         users = [user_id for (user_id,) in self._fetch(pending)]
         self.more_wait = len(users) >= limit
         if passed is not None:
@@ -349,26 +386,9 @@ class LeadTransaction:
             users += shown
         return users
 
-    def claim_owners(self, claim_ids: Iterable[Key]) -> list[tuple[Key, int]]:
-        """(claim, user) of the claims we hold; one that moves has two users while one lane is ahead of the other."""
-        wanted = sorted(set(claim_ids))
-        return list(self._fetch(self._execute(sql.CLAIM_OWNERS, id=texts(wanted)))) if wanted else []
-
-    def held_before(self, arrivals: Collection[Arrival]) -> set[Key]:
-        """Which of the claims that come from elsewhere are another lead's still: we missed that it lost them."""
-        if not arrivals:
-            return set()
+    def _ask_held_before(self, arrivals: Collection[Arrival]) -> Cursor:
         ids, users, versions = zip(*arrivals, strict=True)
-        cursor = self._execute(sql.HELD_BEFORE, id=texts(ids), user_id=bigints(users), version=bigints(versions))
-        return {claim for (claim,) in self._fetch(cursor)}
-
-    def left_behind(self, names: Iterable[str]) -> LeftBehind:
-        """What was left behind under these names."""
-        wanted = sorted(names)
-        if not wanted:
-            return {}
-        cursor = self._execute(sql.LEFT_BEHIND, name=texts(wanted))
-        return {name: left_of(version, content) for name, version, content in self._fetch(cursor)}
+        return self._execute(sql.HELD_BEFORE, id=texts(ids), user_id=bigints(users), version=bigints(versions))
 
     def load(self, user_ids: Iterable[int]) -> dict[int, Lead]:
         """Locks these leads in user order and returns those that exist, whole; the others may be created by `write`.

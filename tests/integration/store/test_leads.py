@@ -179,13 +179,13 @@ def test_pending_gives_the_leads_whose_lane_has_passed_their_judge_after(store: 
     waits = dict(zip([*mates, stranger], [100, 101, NEVER, None, 50], strict=True))
     write(store, outcome_of(*(Lead(user_id, judge_after=after) for user_id, after in waits.items())))
     with store.transaction() as tx:
-        assert tx.pending({lane: 99}, 10) == []
+        assert tx.before({lane: 99}, 10).waiting == []
         assert not tx.more_wait
-        assert tx.pending({lane: 100}, 10) == [mates[0]]
-        assert sorted(tx.pending({lane: 101}, 10)) == mates[:2]
-        assert len(tx.pending({lane: 101}, 1)) == 1
+        assert tx.before({lane: 100}, 10).waiting == [mates[0]]
+        assert sorted(tx.before({lane: 101}, 10).waiting) == mates[:2]
+        assert len(tx.before({lane: 101}, 1).waiting) == 1
         assert tx.more_wait
-        assert tx.pending({}, 10) == []
+        assert tx.before({}, 10).waiting == []
 
 
 def test_leads_that_stay_shown_are_not_waited_for_and_keep_none_from_being_looked_at(
@@ -201,11 +201,11 @@ def test_leads_that_stay_shown_are_not_waited_for_and_keep_none_from_being_looke
     looked_at = []
     for _ in range(3):
         with store.transaction() as tx:
-            looked_at.append(tx.pending({lane: 1}, 2))
+            looked_at.append(tx.before({lane: 1}, 2).waiting)
             assert not tx.more_wait
     assert looked_at == [mates[:2], mates[2:], mates[:2]]
     with LeadStore(database, LANES, shadow=True, source="stream") as shadow, shadow.transaction() as tx:
-        assert tx.pending({lane: 1}, 2) == [], "in shadow mode nobody's row at the call centre is touched"
+        assert tx.before({lane: 1}, 2).waiting == [], "in shadow mode nobody's row at the call centre is touched"
 
 
 def test_a_present_that_the_lane_has_passed_since_it_was_read_is_not_shown(replayer: Replayer, database: str) -> None:
@@ -268,8 +268,8 @@ def test_the_owners_of_a_claim_are_all_who_hold_it_the_newest_version_last(
     replayer.register(1)
     replayer.commit(2, [(None, user(2)), (None, claim(2, 1)), (None, claim(2, 20))])
     with store.transaction() as tx:
-        assert tx.claim_owners(["1", "20", "99", "20"]) == [("1", 1), ("1", 2), ("20", 2)]
-        assert tx.claim_owners([]) == []
+        assert tx.before({}, 1, claims=["1", "20", "99", "20"]).owners == [("1", 1), ("1", 2), ("20", 2)]
+        assert tx.before({}, 1).owners == []
 
 
 def test_the_session_shows_who_we_are(store: LeadStore, database: str) -> None:

@@ -12,10 +12,13 @@ import pytest
 from consumer.applier import applier
 from consumer.applier.batches import Batch, LaneBatch
 from consumer.applier.bisect import Reach, refused_leads
-from consumer.leads.model import Lead
+from consumer.lane import lane_of
+from consumer.leads.model import Change, Lead, RequirementRow, Table
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.store.errors import RowLocked
+from consumer.store.leads import Before
+from consumer.stream.envelope import NOBODY
 
 BATCH = Batch(1, [LaneBatch(0, 1, 1, 2, 0, 10, {}, [], frozenset({1, 2}), False, 0, (), {})], 1)
 
@@ -90,8 +93,8 @@ def test_who_is_refused_is_looked_for_without_waiting_for_rows_that_somebody_hol
         def check_deferred(self) -> None:
             pass
 
-        def pending(self, _: Mapping[int, int], _limit: int) -> list[int]:
-            return []
+        def before(self, _: Mapping[int, int], _limit: int) -> None:
+            pass
 
     class Patient(Store):
         @contextmanager
@@ -103,3 +106,45 @@ def test_who_is_refused_is_looked_for_without_waiting_for_rows_that_somebody_hol
         store = cast("Any", Patient())
         assert refused_leads(BATCH, Reach(), psycopg.DataError(), store, past_unseen=past_unseen) == {}
     assert how == [(True, False)] * 3 + [(True, True)] * 3
+
+
+OWED = RequirementRow("100", "10", "id", "requested", None)
+OWNER = 8911
+
+
+@pytest.mark.parametrize("lane", range(Store.lane_count))
+def test_an_orphan_which_comes_through_every_lane_locks_its_lead_in_that_leads_own_lane_alone(lane: int) -> None:
+    """Appliers of the other lanes would wait for each other's batches over and over."""
+    locked: list[set[int]] = []
+
+    class Transaction:
+        rules = Rules()
+        more_wait = False
+        dead_letters_expired = 0
+
+        def take(self, _: object) -> None:
+            pass
+
+        def before(self, _: Mapping[int, int], _limit: int, **asked: Any) -> Before:
+            assert list(asked["claims"]) == ["10"]
+            return Before([], [("10", OWNER)], {}, set())
+
+        def load(self, user_ids: Collection[int]) -> dict[int, Lead]:
+            locked.append(set(user_ids))
+            return {}
+
+        def write(self, _: Outcome) -> None:
+            pass
+
+        def set_aside(self, _: object) -> None:
+            pass
+
+    class Counting(Store):
+        @contextmanager
+        def transaction(self, **_: bool) -> Iterator[Transaction]:
+            yield Transaction()
+
+    orphan = Change(NOBODY, Table.CLAIM_REQUIREMENTS, OWED, OWED._replace(status="approved"), 10, 10, True)
+    part = LaneBatch(lane, 1, 1, 2, 0, 10, {}, [orphan], frozenset(), True, 0, (), {})
+    applier.apply(Batch(1, [part], 1), cast("Any", Counting()))
+    assert locked == [{OWNER} if lane == lane_of(OWNER, Store.lane_count) else set()]
