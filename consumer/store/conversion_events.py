@@ -70,7 +70,7 @@ def number(connection: Connection) -> int:
     and is published only after the later one.
     """
     with connection.transaction():
-        connection.execute(sql.COMMIT_ON_DISK)
+        connection.execute(sql.NUMBER_SOUNDLY)
         connection.execute(sql.HOLD_EVENTS, {"key": LOCK})
         return connection.execute(sql.NUMBER_EVENTS, {"limit": _AT_ONCE}).rowcount
 

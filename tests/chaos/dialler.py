@@ -39,7 +39,7 @@ CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON leadstream.shown FOR EAC
 
 _SOME: Final = """
 SELECT user_id FROM user_call_scores
-WHERE user_id >= (SELECT min(user_id) + random() * (max(user_id) - min(user_id)) FROM user_call_scores)
+WHERE user_id >= (SELECT (min(user_id) + random() * (max(user_id) - min(user_id)))::bigint FROM user_call_scores)
 ORDER BY user_id LIMIT 200
 """
 """Some in a row from anywhere: sorting all of them by chance would take a processor from what is tried."""

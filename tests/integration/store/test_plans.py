@@ -1,6 +1,5 @@
-"""What statements read where tables have grown since they were planned, and have no statistics yet.
-
-So it is in the first minutes of a deployment: a plan is kept until its tables are analyzed.
+"""What statements read of large tables: where these have grown since they were planned, and have no statistics yet, as
+in the first minutes of a deployment; and where PostgreSQL misjudges how few rows are wanted.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import psycopg
 from consumer.leads.ledger import replay
 from consumer.leads.model import Change, ClaimRow, RequirementRow, Row, Table, UserRow
 from consumer.leads.outcome import Outcome
+from consumer.store import conversion_events
 from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
 from tests.integration.store.databases import new_database, row, rows, run
@@ -101,3 +101,35 @@ def test_plans_made_for_empty_tables_do_not_stay(server_url: str) -> None:
         assert row(url, "SELECT count(*) FROM conversions") == (2 * (BATCHES + 1) * AT_ONCE,)
         read = {name: read / (BATCHES * AT_ONCE) for name, read in rows(url, READ)}
         assert {name: times for name, times in read.items() if times > MOST_READ} == {}
+
+
+CONVERTED: Final = """
+INSERT INTO leadstream.leads (user_id, lane, present, enabled, version, read_floor, stint, rules_version)
+SELECT n, 0, true, true, 1, 0, 1, 1 FROM generate_series(1, %(n)s) AS n;
+INSERT INTO leadstream.stints (user_id, number, queue_type, opened_at, opened_reason, source, in_shadow, closed_at,
+                               closed_reason, conversion_type, event_number)
+SELECT n, 1, 'unsigned_users', now(), 'first_seen', 'stream', false, now(), 'signature_obtained',
+       CASE WHEN n %% 4 = 0 THEN 'signature_obtained' END, CASE WHEN n %% 4 = 0 THEN n END
+FROM generate_series(1, %(n)s) AS n
+"""
+EARNED: Final = (
+    "UPDATE leadstream.stints SET conversion_type = 'signature_obtained' WHERE user_id BETWEEN {0} + 1 AND {0} + 3"
+)
+
+
+def test_a_few_conversions_are_numbered_without_reading_all_stints(server_url: str) -> None:
+    with new_database(server_url) as url:
+        run(url, call_centre_tables())
+        prepare(url, LANES, 1)
+        with psycopg.connect(url) as connection:
+            psycopg.ClientCursor(connection).execute(CONVERTED, {"n": OTHERS})
+        run(url, "ANALYZE leadstream.stints")
+        numbered = 0
+        with psycopg.connect(url, autocommit=True) as connection:
+            run(url, "SELECT pg_stat_reset()")
+            for first in range(4, 4 * (BATCHES + 1), 4):
+                run(url, EARNED.format(first))
+                numbered += conversion_events.number(connection)
+        assert numbered == 3 * BATCHES
+        ((read,),) = rows(url, "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'stints'")
+        assert read < OTHERS
