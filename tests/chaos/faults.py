@@ -298,7 +298,7 @@ def _endure(trial: Trial, random: Random) -> None:
     for process in trial.pipeline.processes:
         if process.pid is None:
             process.start()
-    trial.catch_up()
+    trial.catch_up(seconds)
 
 
 def _crash(process: Process) -> None:

@@ -14,6 +14,7 @@ from typing import Final, Self
 import psutil
 import psycopg
 
+from tests.chaos.growth import OUTAGE
 from tests.chaos.trial import Trial
 from tests.demo.company import now
 from tests.support import broker
@@ -75,6 +76,7 @@ class Samples:
 
     def _sample(self) -> Iterator[tuple[str, float]]:
         """What can be seen now: while a server is away, nothing of it."""
+        yield OUTAGE, float(self._trial.outage)
         yield from self._memory()
         yield from self._kafka()
         try:

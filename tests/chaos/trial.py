@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from types import MappingProxyType, TracebackType
@@ -128,6 +129,8 @@ class Trial:
         """How often each of them was brought about."""
         self.outage_seconds = (_SHORTEST_OUTAGE, _SHORTEST_OUTAGE)
         """How long outages last, at least and at most."""
+        self.outage = False
+        """Whether something is away for minutes, or being caught up with."""
         self._numbers = itertools.count(2)
         self._began = 0.0
         self._told = 0.0
@@ -181,7 +184,7 @@ class Trial:
         while (now := time.monotonic() - start) < seconds:
             if left and now >= apart * (len(outages) - len(left) + 0.5):
                 name = left.pop()
-                self.disturb({name: outages[name]}, pause)
+                self.disturb({name: partial(self._outage, outages[name])}, pause)
             else:
                 name = self.random.choice(list(faults))
                 self.disturb({name: faults[name]}, pause)
@@ -230,9 +233,12 @@ class Trial:
                 problems.append(f"{deadlocks} deadlocks")
         return problems
 
-    def catch_up(self) -> None:
-        """Waits until the stream has brought what an outage kept from it. Raises NeverCame."""
-        self.pipeline.catch_up(_DRAIN_SECONDS, self._watch)
+    def catch_up(self, away: float) -> None:
+        """Waits until the stream has brought what an outage of so many seconds kept from it, for that long and a while.
+
+        Raises NeverCame: the stream is then slower than twice the load, beside the load.
+        """
+        self.pipeline.catch_up(away + _DRAIN_SECONDS, self._watch)
 
     def another_reader(self) -> Process:
         """One more reader, not started."""
@@ -241,6 +247,13 @@ class Trial:
     def another_applier(self) -> Process:
         """One more applier, not started."""
         return self.pipeline.process(f"applier-{next(self._numbers)}-more", "consumer", "apply")
+
+    def _outage(self, fault: Callable[[Trial, Random], None], _: Trial, random: Random) -> None:
+        self.outage = True
+        try:
+            fault(self, random)
+        finally:
+            self.outage = False
 
     def _watch(self) -> None:
         now = time.monotonic()

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.chaos.growth import BOUNDS, Points, judged
+from tests.chaos.growth import BOUNDS, OUTAGE, Points, judged
 
 HOURS = 2
 SECONDS = 3600.0 * HOURS
@@ -54,6 +54,31 @@ def test_three_minutes_are_too_short_for_noise_to_be_a_leak() -> None:
 
 def test_what_was_seen_too_seldom_is_not_judged() -> None:
     assert judged({"memory MB: reader": [(at, at) for at in TIMES[-3:]]}, SECONDS) == []
+
+
+AWAY: Points = [(at, float(at % 1500 > 600)) for at in TIMES]
+"""An outage every 25 minutes, which lasts and is caught up with for 15."""
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "wrong"),
+    [
+        ("lag s: slowest lane", [(at, at / 4 if away else 0.2) for at, away in AWAY], False),
+        ("lag s: slowest lane", [(at, at / 4 if away else at / 100) for at, away in AWAY], True),
+        ("rows: rechecks", [(at, 40.0 * (at % 1500) if away else 0.0) for at, away in AWAY], False),
+        ("rows: rechecks", [(at, 9.0 * at * (at % 1500 > 600 or at % 1500 < 270)) for at in TIMES], False),
+        ("rows: rechecks", [(at, 9.0 * at * (at % 1500 > 600 or at % 1500 < 520)) for at in TIMES], True),
+        ("memory MB: reader", [(at, 200.0 + at / 36 if away else 200.0) for at, away in AWAY], True),
+    ],
+)
+def test_what_outages_bring_is_looked_at_between_them(name: str, points: Points, wrong: bool) -> None:
+    (found,) = judged({OUTAGE: AWAY, name: points}, SECONDS)
+    assert found.wrong is wrong
+
+
+def test_what_was_seen_in_outages_alone_is_judged_by_them() -> None:
+    (found,) = judged({OUTAGE: [(at, 1.0) for at in TIMES], "lag s: slowest lane": [(at, at) for at in TIMES]}, SECONDS)
+    assert found.wrong
 
 
 def test_every_bound_says_why() -> None:
