@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import psycopg
+import pytest
 
 from consumer.leads.ledger import replay
 from consumer.leads.model import Change, ClaimRow, RequirementRow, Row, Table, UserRow
@@ -19,6 +20,7 @@ from consumer.store.schema.setup import prepare
 from tests.integration.store.databases import new_database, row, rows, run
 from tests.integration.store.replayer import LANES, RULES, claim, requirement, user
 from tests.support.company_tables import call_centre_tables
+from tests.support.waiting import until
 
 TABLES: Final = {UserRow: Table.USERS, ClaimRow: Table.CLAIMS, RequirementRow: Table.CLAIM_REQUIREMENTS}
 AT_ONCE: Final = 25
@@ -47,6 +49,19 @@ READ: Final = """
 SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes
 UNION ALL SELECT relname, seq_tup_read FROM pg_stat_user_tables
 """
+
+
+SESSIONS: Final = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+"""A session tells what it has read when it ends at the latest, and is one of these until then."""
+
+
+def what_was_read(url: str) -> dict[str, int]:
+    """Rows and entries read since the statistics were reset, of tables (in whole scans) and indexes."""
+    until(lambda: row(url, SESSIONS) == (0,), "the sessions ended")
+    return dict(rows(url, READ))
 
 
 def apply(
@@ -99,7 +114,7 @@ def test_plans_made_for_empty_tables_do_not_stay(server_url: str) -> None:
             for first in range(1_001, 1_001 + BATCHES * AT_ONCE, AT_ONCE):
                 come_and_convert(store, first)
         assert row(url, "SELECT count(*) FROM conversions") == (2 * (BATCHES + 1) * AT_ONCE,)
-        read = {name: read / (BATCHES * AT_ONCE) for name, read in rows(url, READ)}
+        read = {name: read / (BATCHES * AT_ONCE) for name, read in what_was_read(url).items()}
         assert {name: times for name, times in read.items() if times > MOST_READ} == {}
 
 
@@ -131,5 +146,33 @@ def test_a_few_conversions_are_numbered_without_reading_all_stints(server_url: s
                 run(url, EARNED.format(first))
                 numbered += conversion_events.number(connection)
         assert numbered == 3 * BATCHES
-        ((read,),) = rows(url, "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'stints'")
-        assert read < OTHERS
+        assert what_was_read(url)["stints"] < OTHERS
+
+
+SHOWN: Final = """
+INSERT INTO leadstream.shown (user_id, lane, queue_type, until_version)
+SELECT n, 0, 'unsigned_users', 4102444800000000 FROM generate_series(100001, 100000 + %(n)s) AS n
+"""
+
+
+@pytest.mark.parametrize("analyzed", [True, False])
+def test_leads_that_stay_shown_are_not_read_with_each_batch(server_url: str, analyzed: bool) -> None:
+    with new_database(server_url) as url:
+        run(url, call_centre_tables())
+        prepare(url, LANES, 1)
+        with psycopg.connect(url) as connection:
+            psycopg.ClientCursor(connection).execute(FILL, {"n": OTHERS})
+            psycopg.ClientCursor(connection).execute(SHOWN, {"n": OTHERS})
+        run(url, "UPDATE leadstream.shown SET until_version = 1 WHERE user_id %% 3000 = 0")
+        run(url, "UPDATE leadstream.lanes SET version = 2")
+        run(url, "UPDATE leadstream.leads SET stint = 1")
+        if analyzed:
+            run(url, "ANALYZE")
+        run(url, "SELECT pg_stat_reset()")
+        with LeadStore(url, LANES, shadow=False, source="stream") as store:
+            for _ in range(BATCHES):
+                with store.transaction() as tx:
+                    assert tx.before({0: 2}, 100).waiting == list(range(102_000, 100_000 + OTHERS + 1, 3_000))
+        read = what_was_read(url)
+        assert read["shown_until"] > 0
+        assert read["shown"] + read["shown_pkey"] + read["shown_until"] < OTHERS
