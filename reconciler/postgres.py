@@ -508,7 +508,7 @@ def _conversion(
     """What a stint earned; which requirements were settled it does not say."""
     kind = ConversionType(conversion_type)
     at = microseconds(closed_at)
-    return Conversion(user_id, number, QueueType(queue_type), kind, at, signature, (), after_reset=False)
+    return Conversion(user_id, number, QueueType(queue_type), kind, at, signature, (), reset_at=None)
 
 
 def _row(id_: UUID, user_id: int, conversion_type: str, converted_at: datetime) -> Row:

@@ -182,9 +182,9 @@ def _close(lead: Lead, at: int, reason: Reason, settled: tuple[Key, ...], outcom
             lead.converted_signatures |= {file}
     if conversion_type is not None:
         earlier = outcome.queue_changes.get(lead.user_id)
-        after_reset = earlier is not None and earlier.entered
+        reset_at = earlier.at if earlier is not None and earlier.entered else None
         outcome.conversions.append(
-            Conversion(lead.user_id, lead.stint, left, conversion_type, at, signature, settled, after_reset)
+            Conversion(lead.user_id, lead.stint, left, conversion_type, at, signature, settled, reset_at)
         )
     key = (lead.user_id, lead.stint)
     opened = outcome.stints.get(key)

@@ -292,8 +292,8 @@ class Stint(NamedTuple):
 
 
 class Conversion(NamedTuple):
-    """Money: one per stint at most. `requirements` are the ids settled; `after_reset` says that an earlier queue
-    change of the same replay set the lead's score to 0 already."""
+    """Money: one per stint at most. `requirements` are the ids settled; `reset_at` says when an earlier queue change of
+    the same replay began the lead's score again at 0 (µs), if one did."""
 
     user_id: int
     stint: int
@@ -302,7 +302,7 @@ class Conversion(NamedTuple):
     converted_at: int
     signature: str | None
     requirements: tuple[Key, ...]
-    after_reset: bool
+    reset_at: int | None
 
 
 class QueueChange(NamedTuple):

@@ -43,7 +43,7 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules
 from consumer.settings import DEAD_LETTER_DAYS
 from consumer.store import sql
-from consumer.store.arrays import POSTGRES_EPOCH, bigints, integers, moments, texts, uuids
+from consumer.store.arrays import POSTGRES_EPOCH, bigints, booleans, integers, moments, texts, uuids
 from consumer.store.call_centre import entries, tables
 from consumer.store.call_centre.effects import conversion_id, insert_conversions, of_long_ago, write_effects
 from consumer.store.call_centre.entries import EntryDrift
@@ -98,10 +98,25 @@ class Present(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    """The queue that a lead is shown in by the present, and whether its lane has passed what was read."""
+    """The queue that a lead is shown in by the present, when that was read (µs), and whether its lane has passed it."""
 
     queue_type: QueueType
+    until_version: int
     is_passed: bool
+
+
+class _Seen(NamedTuple):
+    """What the call centre is to see of an outcome."""
+
+    changes: Iterable[QueueChange]
+    owed: Sequence[QueueChange] = ()
+    """Changes of leads whose rows there another session holds."""
+    held: Collection[int] = ()
+    """Leads whose rows there another session holds."""
+    passed: Collection[int] = ()
+    """Leads that are no longer shown by the present."""
+    restarted: Collection[int] = ()
+    """Leads that stay shown by the present, while history has begun their score again."""
 
 
 @dataclass(slots=True)
@@ -412,7 +427,8 @@ class LeadTransaction:
         self._stints.update({user_id: lead.stint for user_id, lead in leads.items()})
         if shown is not None:
             self._shown = {
-                user_id: _Shown(QueueType(queue_type), passed) for user_id, queue_type, passed in self._fetch(shown)
+                user_id: _Shown(QueueType(queue_type), until_version, is_passed)
+                for user_id, queue_type, until_version, is_passed in self._fetch(shown)
             }
         return leads
 
@@ -432,11 +448,14 @@ class LeadTransaction:
         self._write_stints(outcome)
         self._write_left(outcome)
         if not self._shadow:
-            changes, held = self._seen_by_callers(outcome, settled)
+            seen = self._seen_by_callers(outcome, settled)
             once = self._source == "sweep" or self._is_replayed(outcome)
-            cursor = self._write_effects(outcome.conversions, changes, held, once=once)
+            cursor = self._write_effects(outcome.conversions, seen.changes, seen.held, seen.passed, once=once)
             if cursor is not None:
                 self._conversions.append((cursor, outcome))
+            self._owe(seen.owed, outcome)
+            if seen.restarted:
+                self._execute(sql.RESTART, user_id=bigints(sorted(seen.restarted)))
         self.queue_rechecks(outcome.rechecks)
         self._stints.update({user_id: lead.stint for user_id, lead in outcome.leads.items()})
 
@@ -460,11 +479,12 @@ class LeadTransaction:
         conversions: Sequence[Conversion],
         changes: Iterable[QueueChange],
         held: Collection[int] = (),
+        passed: Collection[int] = (),
         *,
         once: bool = False,
     ) -> Cursor | None:
         cursor = write_effects(
-            self._connection, conversions, changes, self.rules, self._add_conversions, held, once=once
+            self._connection, conversions, changes, self.rules, self._add_conversions, held, passed, once=once
         )
         if once and conversions:
             self._note_paid_before(conversions)
@@ -479,31 +499,30 @@ class LeadTransaction:
             id=uuids([id_of(one).bytes for one in conversions]),
         )
 
-    def _seen_by_callers(
-        self, outcome: Outcome, settled: Collection[int]
-    ) -> tuple[Collection[QueueChange], Collection[int]]:
-        """What the call centre is to see, and whose rows there another session holds.
+    def _seen_by_callers(self, outcome: Outcome, settled: Collection[int]) -> _Seen:
+        """What the call centre is to see.
 
         It sees nothing of a past that its lane has yet to replay while the present is shown, and then where history
         has left the lead.
         """
         if not (self._shown or self._past_held):
-            return outcome.queue_changes.values(), ()
+            return _Seen(outcome.queue_changes.values())
         changes = dict(outcome.queue_changes)
         passed: set[int] = set()
+        restarted: set[int] = set()
         for user_id, shown in self._shown.items():
             lead = outcome.leads.get(user_id) or self._loaded.get(user_id)
             if not (shown.is_passed or (user_id in settled and user_id in outcome.leads)):
-                changes.pop(user_id, None)
+                change = changes.pop(user_id, None)
+                if change is not None and change.entered:
+                    restarted.add(user_id)
             elif lead is not None and lead.queue_type is not None and lead.judge_after != NEVER:
                 passed.add(user_id)
                 changes[user_id] = _whole_change(lead, lead.queue_type, entered=lead.queue_type is not shown.queue_type)
         converted = {conversion.user_id for conversion in outcome.conversions}
         held = self._held(converted.union(changes) if self._past_held else passed)
-        self._owe([changes.pop(user_id) for user_id in sorted(held.intersection(changes))])
-        if passed := passed - held:
-            self._execute(sql.HIDE, user_id=bigints(sorted(passed)))
-        return changes.values(), held
+        owed = [changes.pop(user_id) for user_id in sorted(held.intersection(changes))]
+        return _Seen(changes.values(), owed, held, passed - held, restarted)
 
     def _held(self, user_ids: Iterable[int]) -> set[int]:
         wanted = sorted(user_ids)
@@ -511,14 +530,23 @@ class LeadTransaction:
             return set()
         return {user for (user,) in self._fetch(self._execute(self._find_held, user_id=bigints(wanted)))}
 
-    def _owe(self, changes: Sequence[QueueChange]) -> None:
-        if changes:
+    def _owe(self, owed: Sequence[QueueChange], outcome: Outcome) -> None:
+        """Has the call centre see these later; a score that history has begun again meanwhile counts from 0."""
+        if owed:
             self._execute(
                 sql.OWE,
-                user_id=bigints([change.user_id for change in changes]),
-                lane=integers([lane_of(change.user_id, self._lanes) for change in changes]),
-                queue_type=texts([QueueType.NONE if change.entered else change.queue_type for change in changes]),
+                user_id=bigints([change.user_id for change in owed]),
+                lane=integers([lane_of(change.user_id, self._lanes) for change in owed]),
+                queue_type=texts([QueueType.NONE if change.entered else change.queue_type for change in owed]),
+                restarted=booleans([self._is_restarted(outcome.queue_changes.get(change.user_id)) for change in owed]),
             )
+
+    def _is_restarted(self, change: QueueChange | None) -> bool:
+        """Whether history has begun a score again that agents have not gone on with: they see an earlier queue."""
+        if change is None or not change.entered:
+            return False
+        shown = self._shown.get(change.user_id)
+        return shown is None or change.at > shown.until_version
 
     def show(self, presents: Iterable[Present]) -> int:
         """Shows leads that were asked for by `load` where a live read puts them, until their lanes have passed it.

@@ -512,11 +512,11 @@ had its number, NULL where none waits that has one; one that has none; whether a
 # --- queues shown by the present -------------------------------------------------------------------------------------
 
 SHOWN_OF: Final = """
-SELECT shown.user_id, shown.queue_type, shown.until_version <= lane.version
+SELECT shown.user_id, shown.queue_type, shown.until_version, shown.until_version <= lane.version
 FROM leadstream.shown JOIN leadstream.lanes AS lane ON lane.lane = shown.lane
 WHERE shown.user_id = ANY(%(user_id)s::bigint[])
 """
-"""Which of these leads are shown by the present, and whether their lane has passed what was read."""
+"""Which of these leads are shown by the present, when that was read, and whether their lane has passed it."""
 
 SHOWN_PASSED: Final = """
 SELECT passed.user_id
@@ -553,9 +553,15 @@ LEFT JOIN user_call_scores AS score ON score.user_id = present.user_id
 ON CONFLICT (user_id) DO UPDATE
 SET lane = excluded.lane, queue_type = excluded.queue_type,
     shown_at = CASE WHEN held.queue_type = excluded.queue_type THEN held.shown_at ELSE excluded.shown_at END,
-    until_version = greatest(held.until_version, excluded.until_version)
+    until_version = greatest(held.until_version, excluded.until_version),
+    score = coalesce(held.score, excluded.score)
 """
 """Queues by a live read, and since when; the score is remembered as it was when the first of them was shown."""
+
+RESTART: Final = f"""
+UPDATE leadstream.shown SET score = 0 FROM {_batch("entered", user_id="bigint")} WHERE shown.user_id = entered.user_id
+"""
+"""Leads shown by the present whose history has begun their score again: what it earns next is earned from 0."""
 
 HIDE: Final = f"""
 DELETE FROM leadstream.shown USING {_batch("passed", user_id="bigint")} WHERE shown.user_id = passed.user_id
@@ -563,12 +569,17 @@ DELETE FROM leadstream.shown USING {_batch("passed", user_id="bigint")} WHERE sh
 """Leads of which history is shown again."""
 
 OWE: Final = f"""
-INSERT INTO leadstream.shown (user_id, lane, queue_type, until_version)
-SELECT user_id, lane, queue_type, 0
-FROM {_batch("owed", user_id="bigint", lane="int", queue_type="text")}
-ON CONFLICT (user_id) DO NOTHING
+INSERT INTO leadstream.shown AS held (user_id, lane, queue_type, until_version, score)
+SELECT user_id, lane, queue_type, 0, CASE WHEN restarted THEN 0 END
+FROM {_batch("owed", user_id="bigint", lane="int", queue_type="text", restarted="boolean")}
+ON CONFLICT (user_id) DO UPDATE
+SET score = CASE WHEN excluded.score IS NOT NULL OR held.until_version > 0 THEN excluded.score ELSE held.score END,
+    until_version = 0
 """
-"""Leads whose rows at the call centre are held by somebody: they are seen there as history has it when that is over."""
+"""Leads whose rows at the call centre are held by somebody: they are seen there as history has it when that is over.
+
+Until then the score there is the one to copy, or 0 where history has begun it again.
+"""
 
 FIRST_SEEN: Final = """
 SELECT user_id, extract(epoch FROM opened_at)::float8 FROM leadstream.stints
@@ -696,6 +707,9 @@ PAID_SINCE: Final = """
 def add_conversions(stamps: Sequence[str], key: Sequence[str]) -> str:
     """Conversions with score, attempts and last call as they were; one that is there already stays as it is.
 
+    The score of a lead that was shown by the present is the one remembered, where it converted before that was read;
+    and where it converted after that, without another beginning in between, the one that agents went on with.
+
     What is written `late` holds nothing of the score that is of a later time. With `once`, what was paid already, at
     another moment, is not paid again: history was lost, and a read or other rules made the moment. So it is of a
     signature, at whatever moment it was paid, and of requirements that were each paid since the stint was opened, which
@@ -710,7 +724,9 @@ INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, conv
                          total_call_attempts, last_call_at, converted_at, documents_received, signature_obtained,
                          requirements_met{names})
 SELECT earned.id, earned.user_id, earned.previous, earned.type, earned.reason,
-       CASE WHEN earned.after_reset THEN 0
+       CASE WHEN shown.until_version >= greatest(earned.reset_version, 1) AND shown.until_version < earned.version
+                THEN coalesce(score.current_score, 0)
+            WHEN earned.reset_version IS NOT NULL THEN 0
             WHEN %(late)s AND score.last_reset_date > earned.at AT TIME ZONE 'UTC' THEN NULL
             ELSE coalesce(shown.score, score.current_score, 0) END,
        coalesce(score.total_attempts, 0),
@@ -726,7 +742,8 @@ FROM {
             previous="text",
             type="text",
             reason="text",
-            after_reset="boolean",
+            version="bigint",
+            reset_version="bigint",
             at="timestamptz",
             documents="text",
             signed="boolean",

@@ -178,7 +178,7 @@ def test_without_kafka_nothing_is_told_of_it() -> None:
 def test_a_conversion_is_counted_with_its_source_and_how_long_the_customer_stood_in_the_queue() -> None:
     outcome = Outcome()
     kind = ConversionType.SIGNATURE_OBTAINED
-    outcome.conversions.append(Conversion(7, 1, QueueType.UNSIGNED_USERS, kind, 5 * HOUR, "77", (), after_reset=False))
+    outcome.conversions.append(Conversion(7, 1, QueueType.UNSIGNED_USERS, kind, 5 * HOUR, "77", (), reset_at=None))
     outcome.stints[7, 1] = Stint(
         7, 1, QueueType.UNSIGNED_USERS, 2 * HOUR, None, 5 * HOUR, Reason.SIGNATURE_OBTAINED, kind, "77"
     )

@@ -60,10 +60,13 @@ def write_effects(
     rules: Rules,
     add_conversions: str,
     held: Collection[int] = (),
+    passed: Collection[int] = (),
     *,
     once: bool = False,
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
+
+    That of a lead shown by the present is the one remembered until its lane has `passed`, and it is no longer shown so.
 
     Queues stand there under the labels of `rules`, and nobody who must not be called is made active or queued.
     A change that is only of the present (READ_LIVE) puts the entries right by what our tables say, which is written.
@@ -81,6 +84,8 @@ def write_effects(
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
         added = insert_conversions(connection, add_conversions, conversions, rules, once=once)
+    if passed:
+        connection.execute(sql.HIDE, {"user_id": bigints(sorted(passed))})
     _put_scores(connection, changes, rules)
     happened = [change for change in changes if change.reason is not Reason.READ_LIVE]
     _close_entries(connection, happened, rules)
@@ -113,7 +118,8 @@ def insert_conversions(
             "previous": texts([rules.label(conversion.previous_queue_type) for conversion in ordered]),
             "type": texts([conversion.conversion_type for conversion in ordered]),
             "reason": texts([_reason(conversion) for conversion in ordered]),
-            "after_reset": booleans([conversion.after_reset for conversion in ordered]),
+            "version": bigints([conversion.converted_at for conversion in ordered]),
+            "reset_version": bigints([conversion.reset_at for conversion in ordered]),
             "at": moments([conversion.converted_at for conversion in ordered]),
             "documents": texts([_documents(conversion) for conversion in ordered]),
             "signed": booleans([_signed(conversion) for conversion in ordered]),

@@ -55,8 +55,13 @@ class Replayer:
         self.now = START
         """Commit time of the latest transaction, µs."""
 
-    def commit(self, user_id: int, *transactions: list[tuple[Row | None, Row | None]]) -> LeadTransaction:
-        """Source transactions, a second apart, applied in one PostgreSQL transaction."""
+    def commit(
+        self, user_id: int, *transactions: list[tuple[Row | None, Row | None]], past_held: bool = False
+    ) -> LeadTransaction:
+        """Source transactions, a second apart, applied in one PostgreSQL transaction.
+
+        With `past_held` nobody is waited for who holds the call centre's rows.
+        """
         changes = []
         for transaction in transactions:
             self.now += 1_000_000
@@ -66,7 +71,7 @@ class Replayer:
                 table, last = _TABLES[type(row)], number == len(transaction)
                 changes.append(Change(user_id, table, before, after, self.now, self.now, last))
         outcome = Outcome()
-        with self.store.transaction() as tx:
+        with self.store.transaction(past_held=past_held) as tx:
             replay(changes, tx.load([user_id]), 0, RULES, outcome)
             tx.write(outcome)
         return tx

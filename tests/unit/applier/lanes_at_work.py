@@ -268,7 +268,7 @@ def _text(value: object) -> str | None:
 
 
 def _comparable(conversions: Sequence[Conversion]) -> list[Conversion]:
-    return sorted(conversion._replace(after_reset=False) for conversion in conversions)
+    return sorted(conversion._replace(reset_at=None) for conversion in conversions)
 
 
 class Store(MemoryStore):

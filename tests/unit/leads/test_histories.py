@@ -147,7 +147,7 @@ def test_the_batches_make_no_difference_to_what_is_kept(history: list[Transactio
     in_batches(many, company.stream, sizes)
     many.replay([])
     for books in (one, many):  # whether a score was reset before is of interest within one replay only
-        books.conversions = {key: earned._replace(after_reset=False) for key, earned in books.conversions.items()}
+        books.conversions = {key: earned._replace(reset_at=None) for key, earned in books.conversions.items()}
     assert (one.leads, one.stints, one.conversions) == (many.leads, many.stints, many.conversions)
     assert one.lane_version == many.lane_version == company.version
 
@@ -358,8 +358,8 @@ def test_a_safety_net_at_work_all_the_time_changes_no_history_that_the_stream_br
     company.heartbeat(after=3 * MINUTE)
     takes(len(company.stream))
     assert both.stints == alone.stints
-    assert {key: one._replace(after_reset=False) for key, one in both.conversions.items()} == {
-        key: one._replace(after_reset=False) for key, one in alone.conversions.items()
+    assert {key: one._replace(reset_at=None) for key, one in both.conversions.items()} == {
+        key: one._replace(reset_at=None) for key, one in alone.conversions.items()
     }
 
 

@@ -565,14 +565,15 @@ class TestWhatTheCallCentreIsTold:
         told = world.books.told(1)
         assert (told.queue_type, told.first_sight, told.entered) == (OUTSTANDING, True, True)
 
-    def test_a_conversion_says_whether_the_score_was_reset_earlier_in_the_batch(self, world: CompanyAndStore) -> None:
+    def test_a_conversion_says_when_the_score_was_reset_earlier_in_the_batch(self, world: CompanyAndStore) -> None:
         unsigned(world)
         with world.company.transaction():
             world.company.user(1, "file-1")
         with world.company.transaction():
             world.company.requirement(101, 11, "approved")
         world.catch_up()
-        assert [conversion.after_reset for conversion in world.books.conversions.values()] == [False, True]
+        signed, completed = world.books.conversions.values()
+        assert (signed.reset_at, completed.reset_at) == (None, signed.converted_at)
 
     def test_a_first_sight_in_the_same_batch_has_reset_no_score(self, world: CompanyAndStore) -> None:
         with world.company.transaction():
@@ -580,7 +581,7 @@ class TestWhatTheCallCentreIsTold:
         with world.company.transaction():
             world.company.user(1, "file-1")
         world.catch_up()
-        assert [conversion.after_reset for conversion in world.books.conversions.values()] == [False]
+        assert [conversion.reset_at for conversion in world.books.conversions.values()] == [None]
 
 
 class TestVersions:

@@ -15,7 +15,7 @@ T = 1_770_000_000_123_456
 
 
 def earned(user_id: int, at: int, kind: ConversionType = COMPLETED) -> Conversion:
-    return Conversion(user_id, 1, QueueType.NONE, kind, at, None, (), after_reset=False)
+    return Conversion(user_id, 1, QueueType.NONE, kind, at, None, (), reset_at=None)
 
 
 def ours(one: Conversion) -> UUID:

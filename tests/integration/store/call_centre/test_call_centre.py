@@ -93,7 +93,7 @@ def test_a_conversion_is_written_once_whatever_partition_it_is_in(empty: str) ->
     outcome = Outcome()
     outcome.conversions = [
         Conversion(1, 1, QueueType.UNSIGNED_USERS, ConversionType.SIGNATURE_OBTAINED, 1_700_000_000_123_456, "f", (),
-                   after_reset=False)
+                   reset_at=None)
     ]  # fmt: skip
     with LeadStore(empty, LANES, shadow=False, source="stream") as store:
         Replayer(store).register(1)

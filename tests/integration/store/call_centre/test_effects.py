@@ -372,10 +372,9 @@ def test_many_conversions_in_one_outcome_each_find_their_own_score(store: LeadSt
         replayer.register(user_id)
         run(database, "UPDATE user_call_scores SET current_score = %s WHERE user_id = %s", user_id * 10, user_id)
     outcome = Outcome()
+    kind, began = ConversionType.SIGNATURE_OBTAINED, {2: replayer.now - 1}
     outcome.conversions = [
-        Conversion(
-            user_id, 1, QueueType.UNSIGNED_USERS, ConversionType.SIGNATURE_OBTAINED, replayer.now, "f", (), user_id == 2
-        )
+        Conversion(user_id, 1, QueueType.UNSIGNED_USERS, kind, replayer.now, "f", (), began.get(user_id))
         for user_id in (3, 1, 2)
     ]
     with store.transaction() as tx:

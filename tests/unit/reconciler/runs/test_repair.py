@@ -741,7 +741,7 @@ def test_what_a_transaction_did_is_counted_but_conversions_that_were_there() -> 
 
     def conversion(user_id: int, stint: int) -> Conversion:
         kind = ConversionType.SIGNATURE_OBTAINED
-        return Conversion(user_id, stint, QueueType.UNSIGNED_USERS, kind, 1, "f", (), False)
+        return Conversion(user_id, stint, QueueType.UNSIGNED_USERS, kind, 1, "f", (), None)
 
     outcome = Outcome(queue_changes={user: change(user, first=user < 3) for user in range(1, 6)})
     outcome.conversions = [conversion(1, 1), conversion(2, 1), conversion(2, 2)]

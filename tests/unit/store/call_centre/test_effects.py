@@ -13,13 +13,13 @@ NOW = 1_700_000_000_000_000
 def signed(at: int, signature: str = "file-1") -> Conversion:
     """A signature."""
     kind = ConversionType.SIGNATURE_OBTAINED
-    return Conversion(1, 1, QueueType.UNSIGNED_USERS, kind, at, signature, (), after_reset=False)
+    return Conversion(1, 1, QueueType.UNSIGNED_USERS, kind, at, signature, (), reset_at=None)
 
 
 def completed(at: int, *requirements: Key) -> Conversion:
     """The last documents."""
     kind = ConversionType.REQUIREMENTS_COMPLETED
-    return Conversion(1, 1, QueueType.REQUIREMENTS_OUTSTANDING, kind, at, None, requirements, after_reset=False)
+    return Conversion(1, 1, QueueType.REQUIREMENTS_OUTSTANDING, kind, at, None, requirements, reset_at=None)
 
 
 def test_only_what_happened_long_ago_may_have_been_paid_before_a_restore() -> None:

@@ -1,0 +1,104 @@
+"""Scores that conversions copy while the call centre sees a lead by the present, or cannot be written to.
+
+How the stream is cut into batches, and which of them passes what was read, makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import psycopg
+import pytest
+
+from consumer.leads.model import QueueType, Row
+from consumer.store.leads import LeadStore, Present
+from tests.integration.store.databases import rows, run
+from tests.integration.store.replayer import LANES, Replayer, requirement, user
+
+SECOND: Final = 1_000_000
+SIGNING: Final = [(user(1), user(1, "file-1")), (None, requirement(1, 10))]
+HANDING_IN: Final = [(requirement(1, 10), requirement(1, 10, "approved"))]
+SCORE: Final = "UPDATE user_call_scores SET current_score = %s"
+EARNED: Final = "SELECT conversion_type, final_score FROM conversions ORDER BY converted_at"
+
+Transaction = list[tuple[Row | None, Row | None]]
+
+
+def show(database: str, queue_type: QueueType, version: int) -> None:
+    """A sweep shows customer 1 where a read finds them, and agents go on from there."""
+    with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps, sweeps.transaction() as tx:
+        tx.load([1])
+        assert tx.show([Present(1, queue_type, version)]) == 1
+
+
+@pytest.mark.parametrize("batches", [[[SIGNING, HANDING_IN]], [[SIGNING], [HANDING_IN]]])
+@pytest.mark.parametrize("ahead", [0, 1, 5])
+@pytest.mark.parametrize(("read_after", "second"), [(1.5, 12), (2.5, 0)])
+def test_a_lead_that_is_shown_by_the_present_earns_with_the_scores_as_they_were(
+    replayer: Replayer,
+    database: str,
+    batches: Sequence[Sequence[Transaction]],
+    ahead: int,
+    read_after: float,
+    second: int,
+) -> None:
+    """They sign after a second and hand in after two; the read is behind the first or behind both.
+
+    Agents brought the score to 57 before it, and to 12 behind it, in the queue that it showed. `ahead` is how many
+    seconds each batch brings the lane beyond its last change.
+    """
+    replayer.register(1)
+    run(database, SCORE, 57)
+    read_at = replayer.now + int(read_after * SECOND)
+    show(database, QueueType.REQUIREMENTS_OUTSTANDING if read_after < 2 else QueueType.NONE, read_at)
+    run(database, SCORE, 12)
+    for batch in batches:
+        reached = replayer.now + (len(batch) + ahead) * SECOND
+        run(database, "UPDATE leadstream.lanes SET version = greatest(version, %s)", reached)
+        replayer.commit(1, *batch)
+    assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", second)]
+
+
+@pytest.mark.parametrize("batches", [[[SIGNING, HANDING_IN]], [[SIGNING], [HANDING_IN]]])
+def test_a_score_that_history_begins_again_while_its_row_is_held_earns_nothing_twice(
+    replayer: Replayer, database: str, batches: Sequence[Sequence[Transaction]]
+) -> None:
+    replayer.register(1)
+    run(database, SCORE, 57)
+    with psycopg.connect(database) as agent:
+        agent.execute("SELECT FROM user_call_scores FOR UPDATE")
+        for batch in batches:
+            replayer.commit(1, *batch, past_held=True)
+        assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", 0)]
+
+
+def test_a_present_shown_while_a_row_was_owed_remembers_the_score(replayer: Replayer, database: str) -> None:
+    """The lead left for none while an agent held its row; the score there was nobody's to begin again."""
+    replayer.register(1)
+    run(database, SCORE, 57)
+    with psycopg.connect(database) as agent:
+        agent.execute("SELECT FROM user_call_scores FOR UPDATE")
+        replayer.commit(1, [(user(1), user(1, enabled=False))], past_held=True)
+    show(database, QueueType.REQUIREMENTS_OUTSTANDING, replayer.now + 10 * SECOND)
+    assert rows(database, "SELECT current_score FROM user_call_scores") == [(0,)]
+    assert rows(database, "SELECT score FROM leadstream.shown") == [(57,)]
+
+
+def test_a_shown_lead_that_its_lane_passes_while_its_row_is_held_is_owed(replayer: Replayer, database: str) -> None:
+    """What it earns then is what agents brought it to in the queue that they saw."""
+    replayer.register(1)
+    run(database, SCORE, 57)
+    show(database, QueueType.REQUIREMENTS_OUTSTANDING, replayer.now + SECOND + SECOND // 2)
+    run(database, SCORE, 12)
+    replayer.commit(1, SIGNING)
+    with psycopg.connect(database) as agent:
+        agent.execute("SELECT FROM user_call_scores FOR UPDATE")
+        run(database, "UPDATE leadstream.lanes SET version = %s", replayer.now + 5 * SECOND)
+        replayer.commit(1, [(user(1, "file-1"), user(1, "file-1"))], past_held=True)
+        assert rows(database, "SELECT until_version, score FROM leadstream.shown") == [(0, None)]
+        replayer.commit(1, HANDING_IN, past_held=True)
+        assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", 12)]
+    replayer.commit(1, [(user(1, "file-1"), user(1, "file-1"))])
+    assert rows(database, "SELECT current_queue_type FROM user_call_scores") == [("none",)]
+    assert rows(database, "SELECT * FROM leadstream.shown") == []
