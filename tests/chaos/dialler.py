@@ -9,10 +9,13 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
 
 import psycopg
+
+from tests.demo.compare import micros
 
 _SHOWN: Final = 10
 _OURS: Final = ("leadstream stream", "leadstream sweep", "leadstream reconciler")
@@ -137,8 +140,8 @@ class _Place:
     """What a user has in the call centre's tables at one moment of the audit."""
 
     score: dict[str, Any] | None = None
-    shown_score: int | None = None
-    """The score when agents were first shown a queue ahead of the stream, as long as they are."""
+    shown: dict[str, Any] | None = None
+    """Since when agents are shown a queue ahead of the stream, and the score at that time, as long as they are."""
     entries: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def pending(self, queue: str) -> int:
@@ -193,7 +196,7 @@ class Judge:
         if table == "user_call_scores":
             place.score = after
         elif table == "shown":
-            place.shown_score = None if after is None else after["score"]
+            place.shown = after
         elif table == "call_queue" and after is None:
             del place.entries[before["id"]]
         elif table == "call_queue":
@@ -230,13 +233,21 @@ class Judge:
     def _converted(self, _: Any, after: Any) -> Iterator[str]:
         place = self._places[after["user_id"]]
         score = place.score or {"current_score": 0, "total_attempts": 0, "last_call_at": None}
-        known = score["current_score"] if place.shown_score is None else place.shown_score
-        if after["final_score"] not in (0, known):
+        known = score["current_score"]
+        if place.shown is not None and place.shown["score"] is not None:
+            read_at = place.shown["until_version"]
+            known = known if 0 < read_at < _micros(after["converted_at"]) else place.shown["score"]
+        if after["final_score"] not in (0, known):  # 0: another queue was entered in the same batch
             yield f"final_score is {after['final_score']}, the score was {known}"
         if after["total_call_attempts"] != (score["total_attempts"] or 0):
             yield f"total_call_attempts is {after['total_call_attempts']}, there were {score['total_attempts']}"
         if after["last_call_at"] != score["last_call_at"]:
             yield f"last_call_at is {after['last_call_at']}, it was {score['last_call_at']}"
+
+
+def _micros(utc: str) -> int:
+    """A time of the call centre's tables, which say no zone, as µs since 1970."""
+    return micros(datetime.fromisoformat(utc).replace(tzinfo=UTC)) or 0
 
 
 def _changed(before: Any, after: Any) -> set[str]:

@@ -79,16 +79,30 @@ def test_writes_beyond_the_design_are_found(
     assert complaint in judge.problems[0]
 
 
-@pytest.mark.parametrize(("shown", "complaints"), [(True, 0), (False, 1)])
-def test_a_late_conversion_has_the_score_of_the_time_when_the_present_was_shown(shown: bool, complaints: int) -> None:
+@pytest.mark.parametrize(
+    ("shown", "second", "score", "complaints"),
+    [(True, 3, 42, 0), (True, 3, 7, 1), (True, 5, 7, 0), (True, 5, 42, 1), (False, 3, 42, 1), (False, 3, 7, 0)],
+)
+def test_a_conversion_has_the_score_of_its_own_time_whenever_the_present_was_shown(
+    shown: bool, second: int, score: int, complaints: int
+) -> None:
+    """A read of the fourth second was shown when the score was 42, and agents went on to 7."""
     judge = Judge(None)
-    calls = {"total_attempts": 3, "last_call_at": None}
-    judge.take("shown", None, {"user_id": 1, "score": 42})
-    judge.take("user_call_scores", None, {"user_id": 1, "current_score": 0, **calls})
+    remembered = {"user_id": 1, "score": 42, "until_version": 1_700_000_004_000_000}
+    judge.take("shown", None, remembered)
+    judge.take("user_call_scores", None, {"user_id": 1, "current_score": 7, "total_attempts": 3, "last_call_at": None})
     if not shown:
-        judge.take("shown", {"user_id": 1, "score": 42}, None)
+        judge.take("shown", remembered, None)
     judge.look(
-        "conversions INSERT", None, {"user_id": 1, "final_score": 42, "total_call_attempts": 3, "last_call_at": None}
+        "conversions INSERT",
+        None,
+        {
+            "user_id": 1,
+            "final_score": score,
+            "total_call_attempts": 3,
+            "last_call_at": None,
+            "converted_at": f"2023-11-14T22:13:2{second}",
+        },
     )
     assert len(judge.problems) == complaints
 
