@@ -248,7 +248,9 @@ class DatabaseSettings(_Settings):
     database_url: Annotated[SecretStr, AfterValidator(_postgres_url)]
     """`postgresql://…`; libpq's parameters (`sslmode`, `sslrootcert`, …) pass through. Where the call centre's tables
     are in another schema than the role's `search_path` names: `?options=-csearch_path%3Ddialler`, or
-    `ALTER ROLE … SET search_path`. From a file, it is read anew for each connection."""
+    `ALTER ROLE … SET search_path`. Of several hosts (`a:5432,b:5432`) the first is taken that takes writes
+    (`target_session_attrs=read-write`); for a single name that leads to several servers, say so yourself. From a file,
+    it is read anew for each connection."""
     database_password_command: str = ""
     """A command that prints the password, run for each connection: for short-lived ones, as RDS gives by IAM."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, LiteralString
 from weakref import WeakSet
@@ -278,8 +278,18 @@ def watchful(conninfo: str, name: str) -> str:
         except PasswordCommandFailed as error:
             raise psycopg.OperationalError(str(error)) from error
     given = conninfo_to_dict(conninfo)
-    ours = {key: value for key, value in _OURS.items() if key not in given}
+    ours = {key: value for key, value in {**_OURS, **_of_several(given)}.items() if key not in given}
     return make_conninfo(conninfo, **ours, application_name=name, client_encoding="UTF8")
+
+
+def _of_several(given: Mapping[str, object]) -> dict[str, str]:
+    """What makes libpq take, of several servers, the one that takes writes.
+
+    A session that only reads would stay with a standby for ever, and see what that has. One server alone is taken as
+    it is: the doctor says what is wrong with it.
+    """
+    several = any("," in str(given.get(key, "")) for key in ("host", "hostaddr"))
+    return {"target_session_attrs": "read-write"} if several else {}
 
 
 def roll_back(connection: Connection, error: BaseException | None = None) -> None:
