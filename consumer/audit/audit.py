@@ -409,8 +409,9 @@ class _Auditor:
         for file in sorted({file for file, _ in positions}, key=lambda name: order((name, 0))):
             start = found.start[1] if file == found.start[0] else 4
             end = found.end[1] if file == found.end[0] else None
+            last = max(pos for name, pos in positions if name == file)
             address = self._source.address
-            for shown in tool.rows(self._tool, address, self._database, file, start, end, self._flavor):
+            for shown in tool.rows(self._tool, address, self._database, file, start, end, last, self._flavor):
                 position = shown.spot.file, shown.spot.pos
                 if position not in wanted or shown.table not in self._tables:
                     continue
@@ -442,14 +443,13 @@ class _Auditor:
         wanted = frozenset(looked_at)
         try:
             rows = self._again(found, wanted)
-        except (SourceError, Unreadable) as error:
+            positions = [(file, pos) for file, pos in self._by_tool if part_of(file, pos) in wanted]
+            rows.update((row.spot, row) for row in self._tool_rows(found, positions))
+        except (SourceError, Unreadable, tool.ToolFailed) as error:
             found.gaps.append(
                 f"{len(differing)} parts of {PART_BYTES >> 20} MiB of the binlog cannot be judged: {error}"
             )
             return
-        positions = [(file, pos) for file, pos in self._by_tool if part_of(file, pos) in wanted]
-        if positions:
-            rows.update((row.spot, row) for row in self._tool_rows(found, positions))
         messages: dict[Spot, list[Message]] = {}
         for message in self._messages(found, since_ms):
             position = message.spot.file, message.spot.pos

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from math import inf
 from typing import IO, Final
@@ -45,10 +45,10 @@ def installed(flavor: str) -> str | None:
 
 
 def rows(
-    tool: str, address: MySQLAddress, database: str, file: str, start: int, end: int | None, flavor: str
+    tool: str, address: MySQLAddress, database: str, file: str, start: int, end: int | None, last: int, flavor: str
 ) -> Iterator[Row]:
     """The captured rows of the compressed events that begin in a file from `start` (where a transaction does) to
-    before `end` (None: to the file's end). Raises ToolFailed."""
+    before `end` (None: to the file's end); `last` is where the last one begins that is there. Raises ToolFailed."""
     try:
         password = address.renewed_password()
     except PasswordCommandFailed as error:
@@ -58,6 +58,12 @@ def rows(
         "--print-table-metadata", f"--host={address.host}", f"--port={address.port}", f"--user={address.user}",
         f"--start-position={start}", *([] if end is None else [f"--stop-position={end}"]), *_tls(address, flavor), file,
     ]  # fmt: skip
+    reached = 0
+
+    def reach(position: int) -> None:
+        nonlocal reached
+        reached = max(reached, position)
+
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(  # noqa: S603 - a program of the path, with arguments of our own
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said,
@@ -66,7 +72,7 @@ def rows(
         assert process.stdout is not None
         try:
             with process.stdout as lines:
-                yield from shown(file, database, _decoded(lines, process))
+                yield from shown(file, database, _decoded(lines, process), reach)
             code = process.wait()
         finally:
             process.kill()
@@ -77,6 +83,8 @@ def rows(
             raise ToolFailed(f"{tool} showed nothing for {SILENT_SECONDS:g} s, or somebody killed it; audit again")
         if code:
             raise ToolFailed(f"{tool} ended with exit code {code}: {reason[-1] if reason else 'it says nothing'}")
+        if reached < last:  # a server that shuts down ends the binlog as its end does: that is exit code 0
+            raise ToolFailed(f"the server ended the binlog before {file}:{last}, while {tool} read it; audit again")
 
 
 def _decoded(lines: IO[bytes], process: subprocess.Popen[bytes]) -> Iterator[str]:
@@ -110,8 +118,12 @@ def _tls(address: MySQLAddress, flavor: str) -> list[str]:
     return [*given, "--ssl-verify-server-cert"] if verified else given
 
 
-def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
+def shown(
+    file: str, database: str, lines: Iterator[str], begun: Callable[[int], None] = lambda _: None
+) -> Iterator[Row]:
     """The rows of compressed events in the tool's output with -vv and the tables' metadata.
+
+    `begun` gets where each of these events begins: the server sends it whole, or not at all.
 
     Where an event does not say its end (MariaDB from 11.4 on, inside a transaction), its position is that among the
     events which a replica is sent: without the statements behind rows, of which the tool shows the position first and
@@ -129,9 +141,12 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
         nonlocal number
         if table and images:
             found = {name: _image(values, maps.get(table, []), table) for name, values in images.items()}
-            position = file, outer if outer >= 0 else at if has_ends else at - unsent
+            position = file, outer if outer >= 0 else sent_at()
             yield Row(Spot(*position, number), table, op, found.get("WHERE"), found.get("SET"), position, position)
             number += 1
+
+    def sent_at() -> int:
+        return at if has_ends else at - unsent
 
     for raw in lines:
         line = raw.rstrip("\n")
@@ -167,8 +182,11 @@ def shown(file: str, database: str, lines: Iterator[str]) -> Iterator[Row]:
                 unsent = 0
             if head[2] == "Transaction_Payload":
                 outer, number = at, 0
+                begun(at)
             elif outer < 0:
                 is_compressed = "_compressed_rows" in head[2]
+                if is_compressed:
+                    begun(sent_at())
             if map_ := _MAP.match(line):
                 columns = []
                 if map_[1] == database:

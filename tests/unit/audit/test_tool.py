@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from consumer.audit import tool
-from consumer.audit.rows import Spot
+from consumer.audit.rows import Row, Spot
 from consumer.audit.tool import shown
 from consumer.settings import MySQLAddress
 
@@ -60,11 +61,56 @@ def test_rows_stand_where_a_replica_has_them(ends: tuple[int, ...], places: tupl
     ]  # fmt: skip
 
 
-def test_a_tool_that_waits_for_a_server_that_is_gone_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def address() -> MySQLAddress:
+    return MySQLAddress("mysql://me:secret@127.0.0.1:1/shop")
+
+
+@pytest.fixture
+def rows_of(tmp_path: Path, address: MySQLAddress) -> Callable[[str, int], list[Row]]:
+    """What is read of a tool that shows this text, where the last event begins at a position."""
+
+    def read(text: str, last: int) -> list[Row]:
+        program, output = tmp_path / "mysqlbinlog", tmp_path / "output"
+        output.write_text(text)
+        program.write_text(f"#!/bin/sh\nexec cat {output}\n")
+        program.chmod(0o755)
+        return list(tool.rows(str(program), address, "shop", "binlog.000004", 4, None, last, "mariadb"))
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("ends", "last"), [((469, 539, 601, 649, 719, 793), 719), ((0,) * 6, 583)], ids=["ends", "no ends"]
+)
+def test_a_tool_that_ends_before_the_last_event_is_no_end_of_the_binlog(
+    ends: tuple[int, ...], last: int, rows_of: Callable[[str, int], list[Row]]
+) -> None:
+    """A server that shuts down ends it so, and the tool's exit code is 0."""
+    text = MARIADB.format(*ends)
+    assert len(rows_of(text, last)) == 3
+    with pytest.raises(tool.ToolFailed, match=rf"ended the binlog before binlog\.000004:{last}, while"):
+        rows_of(text[: text.index("# at 719")], last)
+
+
+PAYLOAD = """# at 339
+#261129 20:16:39 server id 11  end_log_pos 520 CRC32 0xf1578aa7 \tTransaction_Payload\t\tpayload_size=120
+# Start of compressed events/decompressed
+"""
+
+
+def test_an_event_that_holds_a_whole_transaction_is_the_last_too(rows_of: Callable[[str, int], list[Row]]) -> None:
+    assert rows_of(PAYLOAD, 339) == []
+    with pytest.raises(tool.ToolFailed, match=r"before binlog\.000004:340"):
+        rows_of(PAYLOAD, 340)
+
+
+def test_a_tool_that_waits_for_a_server_that_is_gone_is_ended(
+    tmp_path: Path, address: MySQLAddress, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tool, "SILENT_SECONDS", 0.2)
     program = tmp_path / "mysqlbinlog"
     program.write_text("#!/bin/sh\necho '# at 4'\nexec sleep 600\n")
     program.chmod(0o755)
-    address = MySQLAddress("mysql://me:secret@127.0.0.1:1/shop")
     with pytest.raises(tool.ToolFailed, match=r"showed nothing for 0\.2 s"):
-        list(tool.rows(str(program), address, "shop", "binlog.000001", 4, None, "mysql"))
+        list(tool.rows(str(program), address, "shop", "binlog.000001", 4, None, 4, "mysql"))
