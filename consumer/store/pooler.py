@@ -8,7 +8,8 @@ we stay connected; who pools sessions cannot do that (PgBouncer's manual, pool_m
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, suppress
 from enum import Enum
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -85,7 +87,7 @@ def _proven(connection: Connection, address: str, mine: int) -> Pooling:
             theirs = _begin(probe)
             if theirs is None:
                 return Pooling.STATEMENTS
-            probes.callback(probe.pgconn.exec_, b"ROLLBACK")
+            probes.callback(_roll_back, probe)
             if theirs == mine or _backend(connection) != mine:
                 return Pooling.TRANSACTIONS
     return Pooling.SESSIONS
@@ -102,11 +104,33 @@ def _begin(probe: Connection) -> int | None:
 
     Raises _Inconclusive where no answer comes in time.
     """
+    found: int | None = None
+    for result in _results(probe, _BEGIN):
+        if result.status == ExecStatus.TUPLES_OK:
+            found = int(result.get_value(0, 0) or b"0")
+        elif result.status == ExecStatus.FATAL_ERROR:
+            message = result.error_message.decode(errors="replace")
+            if _STATEMENT_POOLING in message:
+                return None
+            raise psycopg.OperationalError(message.strip())
+    if found is None:
+        raise psycopg.OperationalError("the pooler gave no answer to BEGIN")
+    return found
+
+
+def _roll_back(probe: Connection) -> None:
+    """Ends its transaction, where that is answered in time: a pooler drops the server of whoever leaves inside one."""
+    with suppress(_Inconclusive, psycopg.Error):
+        for _ in _results(probe, b"ROLLBACK"):
+            pass
+
+
+def _results(probe: Connection, query: bytes) -> Iterator[PGresult]:
+    """Raises _Inconclusive where no answer comes in time, psycopg.Error."""
     pgconn = probe.pgconn
-    pgconn.send_query(_BEGIN)
+    pgconn.send_query(query)
     pgconn.flush()
     until = time.monotonic() + PROBE_SECONDS
-    found: int | None = None
     with DefaultSelector() as answers:
         answers.register(pgconn.socket, EVENT_READ)
         while True:
@@ -116,14 +140,5 @@ def _begin(probe: Connection) -> int | None:
                 pgconn.consume_input()
             result = pgconn.get_result()
             if result is None:
-                break
-            if result.status == ExecStatus.TUPLES_OK:
-                found = int(result.get_value(0, 0) or b"0")
-            elif result.status == ExecStatus.FATAL_ERROR:
-                message = result.error_message.decode(errors="replace")
-                if _STATEMENT_POOLING in message:
-                    return None
-                raise psycopg.OperationalError(message.strip())
-    if found is None:
-        raise psycopg.OperationalError("the pooler gave no answer to BEGIN")
-    return found
+                return
+            yield result

@@ -18,8 +18,9 @@ from structlog.testing import capture_logs
 from consumer.commands import status as status_command
 from consumer.doctor import postgres_facts
 from consumer.doctor.check import Unreachable
+from consumer.store import pooler
 from consumer.store.connection import Sessions, classified, cut_when_stopped, is_waited_for, open_session
-from consumer.store.errors import StoreUnavailable
+from consumer.store.errors import NotPrepared, StoreUnavailable
 from tests.support.sockets import accepted, exactly
 from tests.support.waiting import until
 
@@ -48,12 +49,16 @@ GREETING = (
     + message(b"K", struct.pack("!II", PID, 1))
     + READY
 )  # fmt: skip
-OWN_PID = (
-    message(b"T", struct.pack("!H", 1) + b"pid\0" + struct.pack("!IHIHIH", 0, 0, 23, 4, 0xFFFFFFFF, 0))
-    + message(b"D", struct.pack("!HI", 1, len(str(PID))) + str(PID).encode())
-    + message(b"C", b"SELECT 1\0")
-    + READY
-)
+
+
+def own_pid(pid: int) -> bytes:
+    """What a server's process answers to the question for its number."""
+    return (
+        message(b"T", struct.pack("!H", 1) + b"pid\0" + struct.pack("!IHIHIH", 0, 0, 23, 4, 0xFFFFFFFF, 0))
+        + message(b"D", struct.pack("!HI", 1, len(str(pid))) + str(pid).encode())
+        + message(b"C", b"SELECT 1\0")
+        + READY
+    )
 
 
 class Hanging:
@@ -64,6 +69,8 @@ class Hanging:
         self._clients: list[socket.socket] = []
         self.asked = 0
         """What it was asked, and did not answer."""
+        self.pid = PID
+        """Its process, who says PID at login; a pooler's is another."""
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
@@ -87,7 +94,7 @@ class Hanging:
             while True:
                 _, size = struct.unpack("!cI", exactly(client, 5))
                 if b"pg_backend_pid" in exactly(client, size - 4):
-                    client.sendall(OWN_PID)
+                    client.sendall(own_pid(self.pid))
                 else:
                     self.asked += 1
         except OSError:
@@ -228,6 +235,16 @@ def test_a_pipeline_is_waited_for_only_while_somebody_takes_its_answers(hanging:
         assert [sessions.look(), sessions.look()] == [0, 1]
         with pytest.raises(psycopg.OperationalError):
             waiting.result()
+
+
+def test_a_pooler_that_answers_no_more_amid_a_probe_holds_nobody_up(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pooler, "PROBE_SECONDS", 0.1)
+    hanging.pid = PID + 1
+    with pytest.raises(NotPrepared, match="a pooler that pools transactions"):
+        open_session(hanging.conninfo, "us")
+    until(lambda: hanging.asked == 1, "the probe had asked to roll back")
 
 
 def test_the_doctor_waits_for_no_answer_longer_than_it_says(hanging: Hanging) -> None:
