@@ -292,6 +292,7 @@ class Reader:
                 position=f"{start.file}:{start.pos}",
                 gtid_set=start.gtid_set,
             )
+            begun = ordered_position(start.file, start.pos) if stream.server == start.server else (0, 0)
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             times = commit_times(self._replica, start.flavor)
             sequencer = Sequencer(
@@ -318,7 +319,7 @@ class Reader:
                 sequencer,
                 writer,
                 self._transactions,
-                self._replica,
+                Heart(self._replica, self._settings.reader_heartbeat_seconds, begun),
                 self._settings,
                 self._lag,
                 self._progress,
@@ -367,7 +368,7 @@ class Copy:
         sequencer: Sequencer,
         writer: EnvelopeWriter,
         transactions: ReaderTransactions,
-        replica: Replica,
+        heart: Heart,
         settings: ReaderSettings,
         lag: metrics.Lag,
         progress: ReaderProgress,
@@ -378,7 +379,7 @@ class Copy:
         self._writer = writer
         self._transactions = transactions
         self._batch_rows = settings.reader_batch_rows
-        self._heart = Heart(replica, settings.reader_heartbeat_seconds)
+        self._heart = heart
         self._covered = 0
         self._due = _NEVER
         self._lag = lag
@@ -461,10 +462,12 @@ class Copy:
 class Heart:
     """Lets every lane's version move on where its users do not."""
 
-    def __init__(self, replica: Replica, seconds: float) -> None:
+    def __init__(self, replica: Replica, seconds: float, begun: OrderedPosition = (0, 0)) -> None:
+        """`begun` is where the stream stood on this server when it began."""
         self._replica = replica
         self._backlog = Backlog(replica)
         self._seconds = seconds
+        self._begun = begun
         self._due = time.monotonic() + seconds
         self._waiting: ClockAndPosition | None = None
         self._read_at = 0.0
@@ -472,8 +475,10 @@ class Heart:
     def beat(self, stream: BinlogStream, sequencer: Sequencer) -> None:
         """Sends heartbeats when they are due and the stream has seen all that was committed until the server's clock.
 
-        On a busy server that moment may never come; then they carry the version of the last transaction.
-        Raises Passing, LoginRefused, PreconditionFailed, and what sending raises.
+        On a busy server that moment may never come; then they carry the version of the last transaction. They say where
+        the stream stands, but not while the server sends something once more, as MySQL does by GTID with prepared XA
+        transactions: what was sent before lies behind that place. Raises Passing, LoginRefused, PreconditionFailed, and
+        what sending raises.
         """
         if not sequencer.may_rest:
             return
@@ -484,7 +489,8 @@ class Heart:
                 self._read_at = time.monotonic()
                 self._waiting = self._replica.clock_and_position()
             else:
-                sequencer.heartbeat(0, _stands(stream))
+                is_past = ordered_position(stream.file, stream.pos) >= self._begun
+                sequencer.heartbeat(0, _stands(stream) if is_past else None)
         waiting = self._waiting
         if waiting is not None and ordered_position(stream.file, stream.pos) >= ordered_position(
             waiting.file, waiting.pos

@@ -15,7 +15,7 @@ from consumer.mysql.session import Replica
 from consumer.patience import Patience
 from consumer.reader.claim_owners import Answer, ClaimOwners
 from consumer.reader.progress import ReaderProgress
-from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy, proven, server_heartbeat_seconds
+from consumer.reader.reader import OPEN_SECONDS, PATIENCE_SECONDS, Copy, Heart, proven, server_heartbeat_seconds
 from consumer.reader.router import Router
 from consumer.reader.sequencer import Sequencer
 from consumer.settings import ReaderSettings
@@ -96,8 +96,8 @@ def batches(monkeypatch: pytest.MonkeyPatch, reads: list[list[Event]]) -> tuple[
         sequencer,
         writer,
         cast(ReaderTransactions, kept),
-        cast(Replica, None),
-        ReaderSettings(reader_heartbeat_seconds=100_000),
+        Heart(cast(Replica, None), 100_000),
+        ReaderSettings(),
         metrics.Lag("reader"),
         ReaderProgress(lambda: 0.0),
     )

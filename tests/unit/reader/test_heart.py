@@ -1,0 +1,39 @@
+"""What heartbeats say of where the stream stands."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from consumer.binlog.stream import BinlogStream
+from consumer.mysql.session import Replica
+from consumer.reader.reader import Heart
+from consumer.reader.sequencer import Sequencer
+from consumer.stream.envelope import StreamPosition
+
+BEGUN = (7, 900)
+
+
+class Server:
+    """A server that is written to without an end."""
+
+    def value(self, _: str) -> int:
+        return 1 << 30
+
+    def binlog_position(self) -> tuple[str, int]:
+        return "b.000009", 4
+
+
+@pytest.mark.parametrize(
+    ("file", "pos", "says"), [("b.000006", 950, False), ("b.000007", 899, False), ("b.000007", 900, True)]
+)
+def test_what_is_sent_once_more_is_no_place_where_the_stream_stands(file: str, pos: int, says: bool) -> None:
+    """The audit takes all that was written after it for what lies behind it in the binlog."""
+    stream = SimpleNamespace(server="s", file=file, pos=pos, drained=False)
+    beats: list[tuple[int, StreamPosition | None]] = []
+    sequencer = SimpleNamespace(may_rest=True, sent=1, heartbeat=lambda ts_us, stands: beats.append((ts_us, stands)))
+    heart = Heart(cast(Replica, Server()), 0.0, BEGUN)
+    heart.beat(cast(BinlogStream, cast(Any, stream)), cast(Sequencer, cast(Any, sequencer)))
+    assert beats == [(0, StreamPosition("s", file, pos) if says else None)]
