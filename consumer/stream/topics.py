@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from consumer.leads.model import Table
 from consumer.settings import KafkaSettings
-from consumer.stream.errors import TopicMismatch
+from consumer.stream.errors import KafkaLost, TopicMismatch
 from consumer.stream.topic_fit import REPAIR, lowered, too_few, uneven
 from consumer.stream.trouble import Trouble
 
@@ -89,22 +89,43 @@ def lane_topics(settings: KafkaSettings) -> list[str]:
 def prepare(settings: KafkaSettings) -> list[str]:
     """Creates what is missing and checks what is there; returns the names it created.
 
-    Raises TopicMismatch where an existing topic does not fit; KafkaLost, KafkaRefused.
+    A broker may not know yet of what there is, as when it has just started, or another setup is at work: what turns
+    out to be there is waited for, and checked. Raises TopicMismatch where an existing topic does not fit; KafkaLost,
+    KafkaRefused.
     """
     needed = wanted_by_setup(settings)
+    created: list[str] = []
+    deadline = time.monotonic() + ANSWER_SECONDS
     with asking(settings, "create or describe our topics", REACH_HINT) as (admin, _):
-        partitions = partitions_of(admin, needed)
-        _demand_partitions(partitions, settings)
-        actual = settings_of(admin, partitions)
-        _demand_settings(needed, actual)
-        _demand_retention(needed, actual, settings)
-        missing = [topic for topic in needed if topic.name not in partitions]
-        if missing:
-            lanes = set(lane_topics(settings))
-            most = max((count for name, count in partitions.items() if name in lanes), default=settings.lanes)
-            resized = [topic._replace(partitions=most) if topic.name in lanes else topic for topic in missing]
-            _create(admin, resized, settings)
-    return [topic.name for topic in missing]
+        while True:
+            missing = _missing(admin, needed, settings)
+            made = _create(admin, missing, settings) if missing else []
+            created += made
+            unknown = [topic.name for topic in missing if topic.name not in made]
+            if not unknown:
+                return created
+            if time.monotonic() >= deadline:
+                raise KafkaLost(f"{', '.join(unknown)} exist, and brokers do not know of them yet; run setup again")
+            time.sleep(LOOK_SECONDS / 4)
+
+
+def _missing(admin: AdminClient, needed: list[Wanted], settings: KafkaSettings) -> list[Wanted]:
+    """The topics that are not there, with as many partitions as the others of the lanes have.
+
+    Raises TopicMismatch where one that is there does not fit, KafkaException.
+    """
+    partitions = partitions_of(admin, needed)
+    _demand_partitions(partitions, settings)
+    actual = settings_of(admin, partitions)
+    _demand_settings(needed, actual)
+    _demand_retention(needed, actual, settings)
+    lanes = set(lane_topics(settings))
+    most = max((count for name, count in partitions.items() if name in lanes), default=settings.lanes)
+    return [
+        topic._replace(partitions=most) if topic.name in lanes else topic
+        for topic in needed
+        if topic.name not in partitions
+    ]
 
 
 class Checked(NamedTuple):
@@ -248,7 +269,8 @@ def _demand_retention(
             )
 
 
-def _create(admin: AdminClient, missing: list[Wanted], settings: KafkaSettings) -> None:
+def _create(admin: AdminClient, missing: list[Wanted], settings: KafkaSettings) -> list[str]:
+    """The names of those that it created: the others are there. Raises KafkaException."""
     replication = settings.topic_replication_factor
     copies = replication if replication > 0 else _default_replication(admin)
     # One copy may be missing without stopping us, but a write that only one broker has is not safe.
@@ -266,12 +288,16 @@ def _create(admin: AdminClient, missing: list[Wanted], settings: KafkaSettings) 
         request_timeout=ANSWER_SECONDS,
         operation_timeout=ANSWER_SECONDS,
     )
-    for future in futures.values():
+    made = []
+    for name, future in futures.items():
         try:
             future.result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+        else:
+            made.append(name)
+    return made
 
 
 def _default_replication(admin: AdminClient) -> int:
