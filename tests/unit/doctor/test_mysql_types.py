@@ -230,8 +230,16 @@ def test_keys_of_one_kind_are_read(claim: Declared, ref: Declared) -> None:
         (UUID, declared("binary(16)"), "failed", "is binary(16) and company.claims.id is uuid", "uuid NULL"),
         (ID, UUID_TEXT, "failed", "is char(36) and company.claims.id is bigint unsigned", "bigint unsigned NOT NULL"),
         (
-            UUID_TEXT, declared("char(36)", "utf8mb4_bin"), "failed", "replica:3306 does not join them",
+            UUID_TEXT, declared("char(36)", "utf8mb4_general_ci"), "failed", "replica:3306 does not join them",
             "char(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NULL",
+        ),
+        (
+            UUID_TEXT, declared("char(36)", "utf8mb4_bin"), "failed", "replica:3306 joins them letter by letter",
+            "char(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci NULL",
+        ),
+        (
+            declared("char(36)", "utf8mb4_bin"), declared("char(36)", "utf8mb4_0900_bin"), "failed", "does not join",
+            "char(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL",
         ),
         (
             UUID_TEXT, declared("char(36)", "latin1_bin"), "warning", "no index serves",
