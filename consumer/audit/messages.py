@@ -89,7 +89,7 @@ class Stream:
         ends = ends_in_kafka([settings.topic(topic) for topic in topics], settings)
         self._bounds: dict[tuple[str, int], tuple[int, int]] = {}
         for lane in range(settings.lanes):
-            found = ends(lane)
+            found = ends(lane) or ends(lane)  # by another client, which knows who leads the partitions now
             if found is None:
                 self.close()
                 raise KafkaLost(f"Kafka at {settings.kafka_bootstrap_servers} does not say where partitions {lane} end")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from typing import Any
+
 import pytest
 
+from consumer.audit import messages
 from consumer.audit.messages import CLOCKS_APART_MS, BinlogNow, StreamBeat, newest_history
+from consumer.settings import KafkaSettings
+from consumer.stream.errors import KafkaLost
 
 OLD = StreamBeat(1_000, 1, "s", "binlog.000123", 900)
 FIRST = StreamBeat(3_000, 1, "s", "binlog.000001", 400)
@@ -56,3 +62,25 @@ def test_heartbeats_of_files_before_the_newest_are_older_than_that_and_ours() ->
     earlier = StreamBeat(1_000, 1, "s", "binlog.000001", 300)
     binlog = BinlogNow(("binlog.000002", 4_500), "binlog.000002", BEGUN_MS)
     assert newest_history([earlier], "s", 1, binlog) == [earlier]
+
+
+class Partitions:
+    """Partitions in which nothing is left."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.bounds = lambda *_: (5, 5)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize(("answers", "is_known"), [([None, [5] * 4], True), ([None, None], False)])
+def test_where_partitions_end_is_asked_again_of_whom_does_not_say(
+    answers: list[list[int] | None], is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a crash one client may go on asking the leader that was."""
+    monkeypatch.setattr(messages, "Partitions", Partitions)
+    monkeypatch.setattr(messages, "ends_in_kafka", lambda *_: lambda _: answers.pop(0))
+    with nullcontext() if is_known else pytest.raises(KafkaLost, match="does not say where partitions 0 end"):
+        messages.Stream(KafkaSettings(kafka_bootstrap_servers="kafka:9092", lanes=1), 1, "shop")
+    assert answers == []
