@@ -272,7 +272,7 @@ class EnvelopeWriter:
     def heartbeat(self, seq: int, version: int, ts_us: int, stands: StreamPosition | None = None) -> str:
         """A whole message that says: this lane has passed `version`. `ts_us` is the server's time it stands for.
 
-        `stands` is where the stream is then; only `consumer setup --repair` reads it.
+        `stands` is where the stream is then; `consumer audit` and `consumer setup --repair` read it.
         """
         position = ""
         if stands is not None:
