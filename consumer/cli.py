@@ -325,10 +325,7 @@ def show_settings(
     """Settings of reader and appliers as they apply here, and where each is from; secrets are masked."""
     from consumer.commands import settings
 
-    found = settings.settings()
-    settings.show(found, paper(), as_json=as_json)
-    if any(setting.problem for setting in found):
-        raise typer.Exit(WRONG_SETTINGS)
+    settings.show(as_json=as_json)
 
 
 def main() -> None:

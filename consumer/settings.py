@@ -37,6 +37,8 @@ def _text_of(variable: str, path: str) -> str:
         return Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsError(f"{variable} names {path}, which cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{variable} names {path}, which is no text in UTF-8") from error
 
 
 class FileSecretsSource(PydanticBaseSettingsSource):

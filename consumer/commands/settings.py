@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 
+from consumer.ending import WRONG_SETTINGS, paper
 from consumer.settings import (
     ApplierSettings,
     DatabaseSettings,
@@ -66,6 +67,7 @@ def settings(kinds: Sequence[type[_Settings]] = KINDS) -> list[Setting]:
         concern = kind.__name__.removesuffix("Settings").lower()
         try:
             loaded = load(kind)
+            properties = loaded.librdkafka if isinstance(loaded, KafkaSettings) else {}
         except SettingsError as error:
             found += [Setting(concern, name.upper(), "", _origin(name.upper(), written), str(error))
                       for name in kind.model_fields]  # fmt: skip
@@ -73,27 +75,35 @@ def settings(kinds: Sequence[type[_Settings]] = KINDS) -> list[Setting]:
         for name in kind.model_fields:
             value = _shown(getattr(loaded, name))
             found.append(Setting(concern, name.upper(), value, _origin(name.upper(), written)))
-        if isinstance(loaded, KafkaSettings):
-            found += [
-                Setting(
-                    concern, f"KAFKA_{name.upper().replace('.', '_')}", MASK if SECRET.search(name) else value, "set"
-                )
-                for name, value in sorted(loaded.librdkafka.items())
-                if name != "bootstrap.servers"
-            ]
+        found += [
+            Setting(concern, f"KAFKA_{name.upper().replace('.', '_')}", MASK if SECRET.search(name) else value, "set")
+            for name, value in sorted(properties.items())
+            if name != "bootstrap.servers"
+        ]
     return found
 
 
-def show(found: Sequence[Setting], console: Console, *, as_json: bool) -> None:
-    """The settings as JSON, or as a table and below it what is wrong."""
+def show(kinds: Sequence[type[_Settings]] = KINDS, *, as_json: bool) -> None:
+    """The settings of these kinds as JSON, or as a table and below it what is wrong.
+
+    Raises typer.Exit where something is: the command's exit code is WRONG_SETTINGS then.
+    """
+    found = settings(kinds)
+    problems = list(dict.fromkeys(one.problem for one in found if one.problem))
     if as_json:
         typer.echo(json.dumps([one._asdict() for one in found]))
-        return
+    else:
+        _print(found, problems, paper())
+    if problems:
+        raise typer.Exit(WRONG_SETTINGS)
+
+
+def _print(found: Sequence[Setting], problems: Sequence[str], console: Console) -> None:
     table = Table("concern", "variable", "value", "from")
     for one in found:
         table.add_row(one.concern, one.name, one.value, one.origin)
     console.print(table)
-    for problem in dict.fromkeys(one.problem for one in found if one.problem):
+    for problem in problems:
         console.print(problem, style="bold red", markup=False, highlight=False)
 
 

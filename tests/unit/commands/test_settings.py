@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import typer
 
+import consumer.cli
 import reconciler.cli
 from consumer.commands.settings import MASK, masked, settings
 from consumer.ending import WRONG_SETTINGS
@@ -78,6 +80,26 @@ def test_a_concern_with_a_wrong_setting_says_what_is_wrong(monkeypatch: pytest.M
     monkeypatch.setenv("LANES", "0")
     wrong = {one.problem for one in settings() if one.problem}
     assert wrong == {"LANES is wrong: it should be 1 or more"}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, r"cannot be read \(No such file or directory\)"), (b"\xff", "is no text in UTF-8")]
+)
+def test_a_file_that_cannot_be_read_is_what_is_wrong_with_kafkas_settings_alone(
+    content: bytes | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = tmp_path / "another"
+    if content is not None:
+        secret.write_bytes(content)
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", str(secret))
+    for command in (consumer.cli.show_settings, reconciler.cli.show_settings):
+        with pytest.raises(typer.Exit) as ended:
+            command(as_json=True)
+        assert ended.value.exit_code == WRONG_SETTINGS
+        found = json.loads(capsys.readouterr().out)
+        (problem,) = {one["problem"] for one in found if one["problem"]}
+        assert re.search(rf"KAFKA_SASL_PASSWORD_FILE names .*/another, which {why}", problem)
+        assert ("SHADOW_MODE", "false", "") in {(one["name"], one["value"], one["problem"]) for one in found}
 
 
 @pytest.mark.parametrize(
