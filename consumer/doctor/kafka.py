@@ -191,9 +191,20 @@ def _acls(facts: KafkaFacts, kafka: KafkaSettings, group: str) -> Iterator[Check
         sentence,
         f"{add} {words} --topic {kafka.topic_prefix}. --resource-pattern-type prefixed",
     )
-    denied = "READ" not in facts.group_operations
-    said = f"{facts.principal} may {'not ' if denied else ''}read as group {group}"
-    yield _check("group ACLs", denied, said, f"{add} --operation Read --operation Describe --group {group}")
+    yield _group_acls(facts, kafka, group, f"{add} --operation Read --operation Describe")
+
+
+def _group_acls(facts: KafkaFacts, kafka: KafkaSettings, group: str, add: str) -> Check:
+    """Whether we may read under every group of ours; the hint gives those of our prefix at once."""
+    prefix = f"{kafka.topic_prefix}."
+    denied = [name for name, operations in facts.groups.items() if "READ" not in operations]
+    hints = [f"{add} --group {group}"] if group in denied and not group.startswith(prefix) else []
+    if any(name.startswith(prefix) for name in denied):
+        hints.append(f"{add} --group {prefix} --resource-pattern-type prefixed")
+    said = f"{facts.principal} may read as our groups"
+    if denied:
+        said = f"{facts.principal} may not read as group {', '.join(denied)}"
+    return _check("group ACLs", bool(denied), said, "; ".join(hints))
 
 
 def _transactions(facts: KafkaFacts, kafka: KafkaSettings) -> Check:

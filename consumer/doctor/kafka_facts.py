@@ -6,6 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from consumer.settings import KafkaSettings
 from consumer.stream.checkpoint import cut_off
 from consumer.stream.checkpoint_log import CheckpointLog
 from consumer.stream.errors import StreamError
+from consumer.stream.partition import GROUPS
 from consumer.stream.producer import TUNING
 from consumer.stream.topics import Wanted, lane_topics, wanted, wanted_by_setup
 from consumer.stream.trouble import TLS, TLS_HINT, Trouble
@@ -61,7 +63,8 @@ class KafkaFacts:
     versions: Mapping[int, int]
     topics: Mapping[str, TopicFacts]
     hidden: frozenset[str] = frozenset()
-    group_operations: frozenset[str] = frozenset()
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """What we may do with each group under which anything of ours reads."""
     transactions: str = ""
     """Why a transaction cannot be had; empty: it can."""
     lanes: int = 0
@@ -108,10 +111,10 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
         needed = wanted(kafka) if quick else wanted_by_setup(kafka)
         topics, hidden = _topics(admin, needed, seconds)
         lanes, raising = _checkpoint(kafka, topics)
-        operations: frozenset[str] = frozenset()
+        groups: Mapping[str, frozenset[str]] = {}
         transactions = ""
         if not quick:
-            operations = _group(admin, group, seconds)
+            groups = _groups(admin, [group, *(kafka.topic(name) for name in GROUPS)], seconds)
             transactions = _transaction(kafka, seconds)
         admin.poll(0)
     except KafkaException as error:
@@ -122,7 +125,7 @@ def collect(kafka: KafkaSettings, group: str, seconds: float, *, quick: bool = F
         raise Unreachable(f"Kafka at {place} cannot be asked: {reason}{detail}") from error
     principal = f"User:{kafka.librdkafka.get('sasl.username') or 'ANONYMOUS'}"
     return KafkaFacts(
-        place, principal, brokers, listener.versions, topics, hidden, operations, transactions, lanes, raising
+        place, principal, brokers, listener.versions, topics, hidden, groups, transactions, lanes, raising
     )
 
 
@@ -185,11 +188,15 @@ def _settings(admin: AdminClient, names: list[str], seconds: float) -> dict[str,
     return found
 
 
-def _group(admin: AdminClient, group: str, seconds: float) -> frozenset[str]:
-    """What we may do with the appliers' group."""
-    described = admin.describe_consumer_groups([group], include_authorized_operations=True, request_timeout=seconds)
+def _groups(admin: AdminClient, groups: list[str], seconds: float) -> dict[str, frozenset[str]]:
+    described = admin.describe_consumer_groups(groups, include_authorized_operations=True, request_timeout=seconds)
+    return {name: _operations(future, seconds) for name, future in described.items()}
+
+
+def _operations(group: Future[Any], seconds: float) -> frozenset[str]:
+    """What we may do with a group, also with one that does not exist yet."""
     try:
-        operations = described[group].result(seconds + 1).authorized_operations
+        operations = group.result(seconds + 1).authorized_operations
     except KafkaException as error:
         if error.args[0].code() in DENIED:
             return frozenset()

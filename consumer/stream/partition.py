@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from math import inf
 from types import MappingProxyType
+from typing import Final, Literal, get_args
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -15,6 +16,10 @@ from consumer.stream.credentials import Credentials
 from consumer.stream.errors import KafkaLost
 from consumer.stream.trouble import SHORTEST_SECONDS, Trouble
 
+Group = Literal["audit", "checkpoints", "dead-letters", "strays", "tails"]
+"""What a reading is called in Kafka's ACLs, behind the prefix."""
+GROUPS: Final[tuple[Group, ...]] = get_args(Group)
+
 
 class Partitions(AbstractContextManager["Partitions"]):
     """Committed messages of single partitions; a context manager for one thread."""
@@ -22,7 +27,7 @@ class Partitions(AbstractContextManager["Partitions"]):
     def __init__(
         self,
         settings: KafkaSettings,
-        name: str,
+        name: Group,
         answer_seconds: float,
         within: float | None = None,
         more: Mapping[str, str] = MappingProxyType({}),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from consumer.doctor import kafka_facts
 from consumer.doctor.check import Check, State
 from consumer.doctor.kafka import judge, judge_quick
 from consumer.doctor.kafka_facts import KafkaFacts, TopicFacts
 from consumer.settings import KafkaSettings
+from consumer.stream import partition
 from consumer.stream.producer import TUNING
 from consumer.stream.topics import lane_topics, wanted
 
@@ -24,7 +27,8 @@ TOPICS = {
     )
     for topic in wanted(KAFKA)
 }
-WELL = KafkaFacts("kafka:9092", "User:ls", 3, {0: 13, 22: 5, 32: 4, 44: 1}, TOPICS, frozenset(), MAY)
+GROUPS = {GROUP: MAY, "ls.checkpoints": MAY, "ls.strays": MAY, "ls.tails": MAY, "ls.audit": MAY}
+WELL = KafkaFacts("kafka:9092", "User:ls", 3, {0: 13, 22: 5, 32: 4, 44: 1}, TOPICS, frozenset(), GROUPS)
 CONFIGS = (
     "kafka-configs.sh --bootstrap-server kafka:9092 --alter --entity-type topics --entity-name ls.users --add-config"
 )
@@ -108,8 +112,8 @@ def test_a_cluster_as_it_should_be_has_nothing_to_repair() -> None:
             " --operation Create --topic ls. --resource-pattern-type prefixed",
         ),
         (
-            replace(WELL, group_operations=frozenset()), "group ACLs", "failed",
-            f"{ACLS} --operation Read --operation Describe --group {GROUP}",
+            replace(WELL, groups={**GROUPS, "ls.strays": frozenset({"DESCRIBE"})}), "group ACLs", "failed",
+            f"{ACLS} --operation Read --operation Describe --group ls. --resource-pattern-type prefixed",
         ),
         (
             replace(WELL, transactions="Transactional Id authorization failed"), "transactions", "failed",
@@ -170,3 +174,32 @@ def test_a_reader_starts_where_the_retention_was_lowered_and_says_so() -> None:
     (check,) = [check for check in judge_quick(setting(retention_ms="3600000"), KAFKA) if check.state is not State.OK]
     assert (check.state, check.hint) == (State.WARNING, "consumer setup --repair")
     assert "ls.users has retention.ms=3600000" in check.sentence
+
+
+def test_a_group_of_another_name_is_granted_by_it() -> None:
+    facts = replace(WELL, groups={"callers": frozenset(), "ls.audit": frozenset(), "ls.tails": MAY})
+    found = next(check for check in judge(facts, KAFKA, "callers") if check.name == "group ACLs")
+    add = f"{ACLS} --operation Read --operation Describe --group"
+    assert found.sentence == "User:ls may not read as group callers, ls.audit"
+    assert found.hint == f"{add} callers; {add} ls. --resource-pattern-type prefixed"
+
+
+def test_the_doctor_asks_for_every_group_under_which_anything_reads() -> None:
+    class Admin:
+        """One that lets us do nothing but with the appliers' group."""
+
+        def describe_consumer_groups(self, groups: list[str], **_: object) -> dict[str, Future[object]]:
+            found: dict[str, Future[object]] = {name: Future() for name in groups}
+            for name, future in found.items():
+                if name == GROUP:
+                    future.set_result(SimpleNamespace(authorized_operations=[SimpleNamespace(name="READ")]))
+                elif name == "ls.strays":
+                    future.set_exception(KafkaException(KafkaError(KafkaError.GROUP_AUTHORIZATION_FAILED)))
+                else:
+                    future.set_exception(KafkaException(KafkaError(KafkaError.GROUP_ID_NOT_FOUND)))
+            return found
+
+    asked = [GROUP, *(KAFKA.topic(name) for name in partition.GROUPS)]
+    assert {"ls.strays", "ls.audit", "ls.tails", "ls.checkpoints"} < set(asked)
+    found = kafka_facts._groups(Admin(), asked, 1.0)  # type: ignore[arg-type]
+    assert found == {name: frozenset() if name == "ls.strays" else frozenset({"READ"}) for name in asked}
