@@ -115,7 +115,7 @@ def _lanes(facts: PostgresFacts, lanes: int) -> Iterator[Check]:
 
 
 def _call_centre(facts: PostgresFacts, labels: Labels) -> Iterator[Check]:
-    astray = fit.elsewhere(facts.place, facts.role, facts.elsewhere)
+    astray = fit.elsewhere(facts.place, facts.role, facts.elsewhere, facts.closed)
     if astray is not None:
         yield _of(astray)
     for table, needs in TABLES.items():

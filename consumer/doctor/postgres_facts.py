@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,7 +62,8 @@ REVISION: Final = "SELECT version_num FROM leadstream.alembic_version"
 class PostgresFacts:
     """All that is judged. `clock_seconds` is how far the server's clock is ahead of ours; `revision` None: no schema of
     ours or not to be seen; `lanes` is how many there are and their epochs; `version` is as 150003. `privileges` are
-    ours on the call centre's tables; `elsewhere` are schemas of tables that the search path does not find.
+    ours on the call centre's tables; `elsewhere` are schemas of tables that the search path does not find, and `closed`
+    those schemas with such tables that we may not use.
     """
 
     place: str
@@ -81,6 +82,7 @@ class PostgresFacts:
     theirs: Mapping[str, Theirs]
     privileges: Mapping[str, frozenset[str]]
     elsewhere: Mapping[str, list[str]]
+    closed: Collection[str]
     lanes: tuple[int, Sequence[int]] | None
     pooling: Pooling = Pooling.NONE
     rules: Adopted | None = None
@@ -161,6 +163,7 @@ def _collect(conninfo: str, connection: Connection) -> PostgresFacts:
         theirs=tables.tables(connection),
         privileges={name: frozenset(may) for is_theirs, name, may in privileges if is_theirs},
         elsewhere=tables.elsewhere(connection),
+        closed=tables.closed(connection),
         lanes=_lanes(connection) if "SELECT" in ours.get("lanes", ()) and usage else None,
         attribution=attribution.collect(connection),
         rules=_rules(connection) if "SELECT" in ours.get("rules", ()) and usage else None,

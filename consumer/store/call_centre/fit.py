@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import quote
@@ -150,8 +150,11 @@ def conflict_target(theirs: Theirs) -> tuple[str, ...] | None:
     return min(found, key=len, default=None)
 
 
-def elsewhere(place: str, role: str, schemas: Mapping[str, list[str]]) -> Finding | None:
-    """What there is to decide where tables that the search path does not find are in other schemas (by table)."""
+def elsewhere(place: str, role: str, schemas: Mapping[str, list[str]], closed: Collection[str]) -> Finding | None:
+    """What there is to decide where tables that the search path does not find are in other schemas (by table).
+
+    Nothing is found in those that are `closed` to our role, whatever the search path says.
+    """
     if not schemas:
         return None
     names = sorted({name for found in schemas.values() for name in found})
@@ -159,9 +162,12 @@ def elsewhere(place: str, role: str, schemas: Mapping[str, list[str]]) -> Findin
     held = {name: ", ".join(table for table in sorted(schemas) if name in schemas[table]) for name in names}
     where = " and ".join(f"{tables} in schema {name}" for name, tables in held.items())
     escaped = first.replace("\\", "\\\\").replace(" ", "\\ ")
-    sentence = f"{place} has {where}, which the search path of {role} does not name"
+    is_closed = first in closed
+    why = f"{role} may not use" if is_closed else f"the search path of {role} does not name"
+    sentence = f"{place} has {where}, which {why}"
+    grant = f"run GRANT USAGE ON SCHEMA {first} TO {role}, and unless the search path names it, " if is_closed else ""
     hint = (
-        f"add ?options={quote(f'-csearch_path={escaped}', safe='-')} to DATABASE_URL, or run"
+        f"{grant}add ?options={quote(f'-csearch_path={escaped}', safe='-')} to DATABASE_URL, or run"
         f" ALTER ROLE {role} SET search_path = {first}; to have empty tables made beside them nevertheless, run"
         " consumer setup --create-call-centre"
     )

@@ -67,6 +67,13 @@ GROUP BY class.relname ORDER BY class.relname
 """
 """Schemas that hold tables of these names which the search path does not find."""
 
+CLOSED: Final = """
+SELECT DISTINCT quote_ident(namespace.nspname)
+FROM pg_class AS class JOIN pg_namespace AS namespace ON namespace.oid = class.relnamespace
+WHERE class.relname = ANY(%s::text[]) AND NOT has_schema_privilege(namespace.oid, 'USAGE')
+"""
+"""Schemas with tables of these names that we may not use: no search path finds anything in them."""
+
 _ROLE: Final = "SELECT quote_ident(current_user)"
 
 
@@ -98,6 +105,11 @@ def tables(connection: Connection) -> dict[str, Theirs]:
 def elsewhere(connection: Connection) -> dict[str, list[str]]:
     """Schemas (quoted) of those of the three tables that the search path does not find."""
     return dict(connection.execute(ELSEWHERE.encode(), [list(TABLES)]).fetchall())
+
+
+def closed(connection: Connection) -> frozenset[str]:
+    """Schemas (quoted) with any of the three tables, or with tables of their names, that we may not use."""
+    return frozenset(name for (name,) in connection.execute(CLOSED.encode(), [list(TABLES)]))
 
 
 def role(connection: Connection) -> str:

@@ -155,7 +155,7 @@ def _call_centre(session: Session, conninfo: str, labels: Labels, *, create: boo
     """
     existing = tables.tables(session)
     astray = {} if create else tables.elsewhere(session)
-    _refuse([fit.elsewhere(place(conninfo), tables.role(session), astray)], "")
+    _refuse([fit.elsewhere(place(conninfo), tables.role(session), astray, tables.closed(session))], "")
     findings = [finding for table, theirs in existing.items() for finding in fit.judge(table, theirs, labels)]
     _refuse(findings, f"in {place(conninfo)}, ")
     done = []

@@ -39,6 +39,7 @@ WELL = PostgresFacts(
     theirs=THEIRS,
     privileges={table: frozenset(needs.privileges) for table, needs in TABLES.items()},
     elsewhere={},
+    closed=(),
     lanes=(6, [1]),
     rules=Adopted(1, "", RuleFile(), {}, BY_SETUP, ADOPTED_AT, ADOPTED_AT),
 )
@@ -87,6 +88,13 @@ def test_a_database_as_it_should_be_has_nothing_to_repair() -> None:
         (
             replace(WELL, theirs={}, elsewhere={table: ["dialler"] for table in TABLES}), "search path", "failed",
             "add ?options=-csearch_path%3Ddialler to DATABASE_URL, or run ALTER ROLE leadstream SET search_path ="
+            " dialler; to have empty tables made beside them nevertheless, run consumer setup --create-call-centre",
+        ),
+        (
+            replace(WELL, theirs={}, elsewhere={table: ["dialler"] for table in TABLES}, closed={"dialler", "other"}),
+            "search path", "failed",
+            "run GRANT USAGE ON SCHEMA dialler TO leadstream, and unless the search path names it,"
+            " add ?options=-csearch_path%3Ddialler to DATABASE_URL, or run ALTER ROLE leadstream SET search_path ="
             " dialler; to have empty tables made beside them nevertheless, run consumer setup --create-call-centre",
         ),
         (replace(WELL, version=120_001), "version", "failed", "upgrade the server to PostgreSQL 13 or later"),

@@ -25,6 +25,7 @@ from tests.integration.store.replayer import LANES, Replayer, requirement
 from tests.support.company_tables import key
 
 DEPLOYED = Path(__file__).parents[4] / "deploy/postgres/05-callcentre.sql"
+GRANTS = DEPLOYED.with_name("10-grants.sql")
 
 
 def failed(url: str) -> list[Check]:
@@ -328,6 +329,38 @@ def test_tables_in_a_schema_that_the_search_path_does_not_name_are_asked_about(d
     assert failed(url) == []
     assert rows(dialler, "SELECT user_id FROM dialler.user_call_scores") == [(1,)]
     run(dialler, "DROP SCHEMA dialler CASCADE")
+
+
+def test_a_plain_role_is_told_of_the_schema_that_it_may_not_use(dialler: str) -> None:
+    """PostgreSQL leaves it out of whatever search path names it."""
+    role = "store_plain"
+    grants = re.sub(r"(TO|ROLE|rolname =) ('?)leadstream", rf"\1 \2{role}", GRANTS.read_text()).replace("%", "%%")
+    run(dialler, f"DROP ROLE IF EXISTS {role}")
+    run(f"{dialler}?options=-csearch_path%3Ddialler", grants)
+    theirs = re.sub(r"//[^@]*@", f"//{role}:leadstream@", dialler)
+    named = f"{theirs}?options=-csearch_path%3Ddialler"
+    try:
+        run(dialler, f"REVOKE USAGE ON SCHEMA dialler FROM {role}")
+        for url in (theirs, named):
+            with pytest.raises(NotPrepared, match=f"user_call_scores in schema dialler, which {role} may not use"):
+                prepare(url, LANES, 1)
+            (astray,) = [check for check in failed(url) if check.name == "search path"]
+            found = re.match(r"run (GRANT USAGE ON SCHEMA dialler TO \w+), and ", astray.hint)
+            assert found is not None, astray.hint
+        run(dialler, found[1])
+        with pytest.raises(NotPrepared, match="which the search path of"):
+            prepare(theirs, LANES, 1)
+        assert not [sentence for sentence in prepare(named, LANES, 1) if "created table" in sentence]
+        assert failed(named) == []
+
+        run(dialler, f"REVOKE USAGE ON SCHEMA dialler FROM {role}")
+        run(f"{dialler}?options=-csearch_path%3Ddialler", grants)
+        assert failed(named) == [], "the file of grants gives it, too"
+    finally:
+        run(dialler, "DROP SCHEMA dialler CASCADE")
+        run(dialler, f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+        run(dialler, f"DROP OWNED BY {role}")
+        run(dialler, f"DROP ROLE {role}")
 
 
 def test_a_role_that_is_given_the_schema_finds_its_tables(dialler: str) -> None:
