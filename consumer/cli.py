@@ -305,7 +305,10 @@ def audit(
     demand(ReplicaSettings, KafkaSettings, ReaderSettings)
     skip_unchanged, conninfo = load(ReaderSettings).skip_unchanged_updates, command.log_of_runs()
     times = Times(command.milliseconds(since), command.milliseconds(until) if until else None)
-    with command.progress(Console(stderr=True)) as progress:
+    with (
+        command.recorded_if_it_fails(started, (since, until or started), conninfo),
+        command.progress(Console(stderr=True)) as progress,
+    ):
         found = look(load(ReplicaSettings), load(KafkaSettings), times, progress, skip_unchanged=skip_unchanged)
     if as_json:
         typer.echo(json.dumps(command.as_json(found)))

@@ -91,6 +91,12 @@ LAST_SUCCESS: Final = scraped(
     RECONCILER,
     run=RUN_NAMES,
 )
+SUCCEEDED: Final = scraped(
+    "leadstream_run_succeeded",
+    "Whether a run of that name was ever successful (1) or none yet (0), by whichever process.",
+    RECONCILER,
+    run=RUN_NAMES,
+)
 RECHECKS_DUE: Final = scraped("leadstream_rechecks_due", "Rechecks whose time has come.", RECONCILER)
 RECHECKS_WAITING: Final = scraped("leadstream_rechecks_waiting", "Rechecks queued, due or not.", RECONCILER)
 RECHECKS_REFUSED: Final = scraped(
@@ -248,6 +254,10 @@ class Monitored(Collector):
         for name, run in seen.last_runs.items():
             if name not in switched_off:  # nobody waits for it, so no alert may
                 success.add_metric([name], run.started_at.timestamp())
+        succeeded = SUCCEEDED.family()
+        for name in RUN_NAMES if seen.rechecks_due is not None else ():  # before the first look nobody knows
+            if name not in switched_off:
+                succeeded.add_metric([name], float(name in seen.last_runs))
         yield from self._runs(seen, switched_off)
         yield from _of_today(seen.today)
         yield from self._kept(seen, self.stream())
@@ -259,7 +269,7 @@ class Monitored(Collector):
             queues.add_metric([queue_type], seen.queues.get(queue_type, 0))
         for reason in Defect if seen.rechecks_due is not None else ():  # they are there while PostgreSQL is away, too
             letters.add_metric([reason], seen.dead_letters.get(reason, 0))
-        yield from (success, queues, letters)
+        yield from (success, succeeded, queues, letters)
         publishing = self.publishing()
         waiting = None if publishing is None else publishing.waiting
         oldest = None if waiting is None else max(0.0, time.time() - waiting.since) if waiting.since else 0.0

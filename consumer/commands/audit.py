@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import psycopg
 import structlog
 from pydantic import ValidationError
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from consumer.audit.audit import Audit
 from consumer.settings import DatabaseSettings, SettingsError, load
+from consumer.store.errors import StoreError
 from consumer.store.runs import record_audit
 
 log = structlog.get_logger(__name__)
@@ -25,6 +27,8 @@ DIFFERENT: Final = 3
 INCOMPLETE: Final = 4
 """Exit code where nothing differs and not everything could be looked at."""
 
+REASON: Final = 2000
+"""How many characters the log of runs gets of what was wrong."""
 LINE_SECONDS: Final = 5.0
 BAR_SECONDS: Final = 0.1
 """How often progress is shown on a terminal, and logged elsewhere."""
@@ -143,9 +147,24 @@ def log_of_runs() -> str | None:
 def record(found: Audit, started: datetime, conninfo: str) -> None:
     """Writes the outcome to the log of runs. Raises StoreError."""
     outcome = {0: "ok", DIFFERENT: "drift", INCOMPLETE: "failed"}[exit_code(found)]
-    error = None if outcome == "ok" else "; ".join([*map(str, found.shown[:3]), *found.gaps])[:2000]
+    error = None if outcome == "ok" else "; ".join([*map(str, found.shown[:3]), *found.gaps])[:REASON]
     since, until = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (found.since_ms, found.until_ms))
     record_audit(conninfo, started, (since, until), outcome, counts(found), error)
+
+
+@contextmanager
+def recorded_if_it_fails(started: datetime, window: tuple[datetime, datetime], conninfo: str | None) -> Iterator[None]:
+    """Writes to the log of runs that the audit within could not be done, and why; the error goes on either way."""
+    try:
+        yield
+    except Exception as error:
+        if conninfo is not None:
+            reason = str(error)[:REASON] or type(error).__name__
+            try:
+                record_audit(conninfo, started, window, "failed", {}, reason)
+            except (StoreError, psycopg.Error) as refusal:
+                log.warning("run_not_recorded", run="audit", reason=str(refusal))
+        raise
 
 
 @contextmanager

@@ -228,6 +228,10 @@ EVENTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     },
     "Commands": {
         "run_progressed": ("How far a run, an adoption of rules or an audit is.", NOTHING),
+        "run_not_recorded": (
+            "An audit could not be done, and PostgreSQL did not take the record of that either.",
+            "What the error says that follows.",
+        ),
         "rules_adopted": ("Rules are in force, and every lead is brought to them.", NOTHING),
     },
 }

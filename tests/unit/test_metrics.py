@@ -143,6 +143,17 @@ def test_runs_are_told_by_how_they_ended_and_what_nobody_waits_for_is_not() -> N
         assert not any(line.startswith("leadstream_kafka_up ") for line in told), "it was not asked yet"
 
 
+def test_a_run_that_never_succeeded_is_told_once_the_records_were_looked_at() -> None:
+    swept = {"new-users": LastSuccess(datetime(2026, 3, 2, 3, 30, tzinfo=UTC), 5, 0, 0)}
+    looked_at = Snapshot(store_up=True, last_runs=swept, rechecks_due=0)
+    with reconciler_told(looked_at, StreamSeen(), off=["age"]) as (told,):
+        assert 'leadstream_run_succeeded{run="new-users"} 1.0' in told
+        assert 'leadstream_run_succeeded{run="audit"} 0.0' in told
+        assert not any(line.startswith("leadstream_run_succeeded") and 'run="age"' in line for line in told)
+    with reconciler_told(Snapshot(), StreamSeen()) as (told,):
+        assert not any(line.startswith("leadstream_run_succeeded{") for line in told)
+
+
 @pytest.mark.parametrize("outcome", ["failed", "aborted"])
 @pytest.mark.parametrize(
     ("minutes", "due", "is_told"), [(1, 0, False), (-1, 0, True), (1, 1, True), (1, None, True), (None, 0, True)]

@@ -49,6 +49,12 @@ HEALTHY: Final[Mapping[str, str]] = {
     'leadstream_reconciler_last_success_timestamp_seconds{run="verify"}': "0x{n}",
     'leadstream_reconciler_last_success_timestamp_seconds{run="age"}': "0x{n}",
     'leadstream_reconciler_last_success_timestamp_seconds{run="audit"}': "0+60x{n}",
+    'leadstream_run_succeeded{run="new-users"}': "1x{n}",
+    'leadstream_run_succeeded{run="rechecks"}': "0x{n}",
+    'leadstream_run_succeeded{run="verify"}': "1x{n}",
+    'leadstream_run_succeeded{run="backfill"}': "0x{n}",
+    'leadstream_run_succeeded{run="age"}': "1x{n}",
+    'leadstream_run_succeeded{run="audit"}': "1x{n}",
     'leadstream_run_outcome{run="new-users", outcome="ok"}': "1x{n}",
     'leadstream_run_outcome{run="verify", outcome="ok"}': "1x{n}",
     'leadstream_run_outcome{run="audit", outcome="ok"}': "1x{n}",
@@ -296,6 +302,13 @@ BY_TEN_MINUTES: Final = (
 )  # fmt: skip
 
 BY_HOUR: Final = (
+    *(
+        Case(
+            "NeverSucceeded", at, {f'leadstream_run_succeeded{{run="{run}"}}': "0x{n}"}, "warn",
+            f"{run} has never come to a good end.", {"run": run},
+        )
+        for run, at in (("new-users", "3h"), ("audit", "7h"), ("age", "61h"), ("verify", "73h"))
+    ),
     Case(
         "ModeForgotten", "15d", {'leadstream_mode{mode="shadow"}': "1x{n}"}, "warn",
         "for two weeks it has run with shadow.", {"mode": "shadow"},
@@ -322,6 +335,16 @@ QUIET_BY_TEN_MINUTES: Final = (
     Case("ConversionsStopped", "1260m", {
         'leadstream_conversions_total{type="signature_obtained", source="stream"}': "0+25x216 5400x{n}",
     }, "", "an evening without conversions"),
+)  # fmt: skip
+
+
+QUIET_BY_HOUR: Final = (
+    *(
+        Case("NeverSucceeded", at, {f'leadstream_run_succeeded{{run="{run}"}}': "0x{n}"}, "", f"{run} has time yet")
+        for run, at in (("new-users", "2h"), ("audit", "5h"), ("age", "59h"), ("verify", "71h"))
+    ),
+    Case("NeverSucceeded", "8h", {'leadstream_run_succeeded{run="audit"}': "0x80 1x{n}"}, "", "an audit that is well"),
+    Case("NeverSucceeded", "8h", {'leadstream_run_succeeded{run="audit"}': "0x80 stale"}, "", "no reconciler says so"),
 )  # fmt: skip
 
 
@@ -369,6 +392,7 @@ def files(alerts: Sequence[str], groups: Sequence[str], rules: Sequence[str]) ->
     ten = [promtool_test(case, 5) for case in BY_TEN_MINUTES]
     ten += [promtool_test(case, 5, quiet=True) for case in QUIET_BY_TEN_MINUTES]
     hour = [promtool_test(case, 5) for case in BY_HOUR]
+    hour += [promtool_test(case, 5, quiet=True) for case in QUIET_BY_HOUR]
     for interval, tests in (("1m", [all_is_well(alerts), *minute]), ("10m", ten), ("1h", hour)):
         yield yaml.safe_dump(
             {

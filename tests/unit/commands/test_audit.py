@@ -6,11 +6,25 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from consumer import cli
 from consumer.audit.audit import Audit
 from consumer.audit.rows import order
-from consumer.commands.audit import DIFFERENT, INCOMPLETE, exit_code, log_of_runs, moment, sentences, span
+from consumer.commands import audit as command
+from consumer.commands.audit import (
+    DIFFERENT,
+    INCOMPLETE,
+    exit_code,
+    log_of_runs,
+    moment,
+    recorded_if_it_fails,
+    sentences,
+    span,
+)
+from consumer.mysql.errors import SourceError
 from consumer.settings import SettingsError
+from consumer.store.errors import StoreUnavailable
 
 
 def an_audit(**more: object) -> Audit:
@@ -54,3 +68,54 @@ def test_an_audit_that_could_not_be_recorded_is_refused_before_it_is_begun(
             set_wrongly.setenv(name, value)
             with pytest.raises(SettingsError, match="DATABASE_URL"):
                 log_of_runs()
+
+
+STARTED = datetime(2026, 3, 2, 3, 35, tzinfo=UTC)
+HOUR_BEFORE = STARTED - timedelta(hours=1), STARTED
+
+
+def test_an_audit_that_cannot_be_done_is_recorded_as_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[tuple[object, ...]] = []
+    monkeypatch.setattr(command, "record_audit", lambda *run: recorded.append(run))
+    with pytest.raises(SourceError), recorded_if_it_fails(STARTED, HOUR_BEFORE, "calls"):
+        raise SourceError("the account may not read binlogs")
+    assert recorded == [("calls", STARTED, HOUR_BEFORE, "failed", {}, "the account may not read binlogs")]
+    with recorded_if_it_fails(STARTED, HOUR_BEFORE, "calls"):
+        pass
+    with pytest.raises(SourceError), recorded_if_it_fails(STARTED, HOUR_BEFORE, None):
+        raise SourceError("the account may not read binlogs")
+    assert len(recorded) == 1
+
+
+def test_the_command_records_an_audit_that_cannot_be_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def fail(*_: object, **__: object) -> Audit:
+        raise SourceError("the account may not read binlogs")
+
+    recorded: list[tuple[object, ...]] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://us@centre/calls")
+    monkeypatch.setenv("REPLICA_DATABASE_URL", "mysql://us@db/company")
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092")
+    monkeypatch.setattr("consumer.audit.audit.audit", fail)
+    monkeypatch.setattr(command, "record_audit", lambda *run: recorded.append(run))
+    with pytest.raises(SourceError):
+        cli.audit(begin="2026-03-02T02:35", end="2026-03-02T03:35")
+    ((conninfo, _, window, *rest),) = recorded
+    assert (conninfo, window) == ("postgresql://us@centre/calls", HOUR_BEFORE)
+    assert rest == ["failed", {}, "the account may not read binlogs"]
+
+
+def test_what_was_wrong_with_the_audit_is_reported_where_postgresql_is_away_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreUnavailable("it cannot be reached")
+
+    monkeypatch.setattr(command, "record_audit", refuse)
+    with (
+        capture_logs() as logged,
+        pytest.raises(SourceError, match="binlogs"),
+        recorded_if_it_fails(STARTED, HOUR_BEFORE, "calls"),
+    ):
+        raise SourceError("the account may not read binlogs")
+    assert [(line["event"], line["reason"]) for line in logged] == [("run_not_recorded", "it cannot be reached")]
