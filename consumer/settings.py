@@ -1,6 +1,7 @@
 """Every setting, one class per concern, read from the environment, `*_FILE` secrets and `.env`.
 
-A variable `NAME_FILE` names a file that holds the value of `NAME`; it wins over `.env` and loses to `NAME` itself.
+`NAME_FILE`, in the environment or in `.env`, names a file that holds the value of `NAME`: it wins over `NAME` in `.env` and
+loses to `NAME` in the environment.
 """
 
 from __future__ import annotations
@@ -46,9 +47,9 @@ class FileSecretsSource(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The stripped text of the named file, or None. Raises SettingsError where the file cannot be read."""
-        variable = f"{field_name.upper()}{_FILE}"
-        path = os.environ.get(variable)
-        return _text_of(variable, path) if path else None, field_name, False
+        variable = field_name.upper()
+        path = file_of(variable)
+        return _text_of(f"{variable}{_FILE}", path) if path else None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         """All values found in files."""
@@ -140,9 +141,20 @@ def _printed(variable: str, command: str) -> str:
     return lines[0].strip()
 
 
+def dotenv() -> dict[str, str]:
+    """What stands in `.env`."""
+    return {name: value or "" for name, value in dotenv_values(".env", encoding="utf-8").items()}
+
+
 def file_of(variable: str) -> str | None:
-    """The file that a setting is read from; None where the environment has the value itself."""
-    return None if os.environ.get(variable) else os.environ.get(f"{variable}{_FILE}")
+    """The file that a setting is read from, as the environment or else `.env` names it; None where it is from none.
+
+    None, too, where the environment has the value itself.
+    """
+    if os.environ.get(variable):
+        return None
+    name = f"{variable}{_FILE}"
+    return os.environ.get(name) or dotenv().get(name) or None
 
 
 class MySQLAddress:
@@ -290,11 +302,12 @@ class KafkaSettings(DeploymentSettings):
 
         The later of them wins. Raises SettingsError where a file cannot be read.
         """
-        written = {name: value or "" for name, value in dotenv_values(".env", encoding="utf-8").items()}
+        written = dotenv()
         named = {
             variable.removesuffix(_FILE): _text_of(variable, path)
-            for variable, path in {**written, **os.environ}.items()
+            for variable in {**written, **os.environ}
             if variable.startswith(_KAFKA) and variable.endswith(_FILE)
+            if (path := file_of(variable.removesuffix(_FILE)))
         }
         properties = {
             variable.removeprefix(_KAFKA).lower().replace("_", "."): value
@@ -393,10 +406,10 @@ _WORD_LISTS: Final = {
 
 def refuse_word_lists() -> None:
     """Raises SettingsError where lists of words are still set: those who judge read the rules from PostgreSQL."""
-    written = dotenv_values(".env", encoding="utf-8")
+    written = dotenv()
     found: dict[str, str] = {}
     for name in _WORD_LISTS:
-        path = os.environ.get(f"{name}{_FILE}")
+        path = file_of(name)
         value = os.environ.get(name) or (_text_of(f"{name}{_FILE}", path) if path else written.get(name))
         if value:
             found[name] = value

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
-from dotenv import dotenv_values
 from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +25,8 @@ from consumer.settings import (
     RunSettings,
     SettingsError,
     _Settings,
+    dotenv,
+    file_of,
     load,
 )
 
@@ -61,7 +62,7 @@ class Setting(NamedTuple):
 
 def settings(kinds: Sequence[type[_Settings]] = KINDS) -> list[Setting]:
     """Every setting of these kinds, in their order."""
-    written = dotenv_values(".env", encoding="utf-8")
+    written = dotenv()
     found: list[Setting] = []
     for kind in kinds:
         concern = kind.__name__.removesuffix("Settings").lower()
@@ -126,9 +127,9 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _origin(name: str, written: dict[str, str | None]) -> str:
+def _origin(name: str, written: dict[str, str]) -> str:
     if name in os.environ:
         return "environment"
-    if f"{name}_FILE" in os.environ:
-        return os.environ[f"{name}_FILE"]
+    if path := file_of(name):
+        return path
     return ".env" if name in written else "default"

@@ -19,6 +19,7 @@ from consumer.settings import (
     load,
     refuse_word_lists,
 )
+from reconciler.settings import ServeSettings
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,45 @@ def test_the_environment_wins_over_a_named_file_and_that_over_the_env_file(
     monkeypatch.setenv("KAFKA_SASL_PASSWORD", "from the environment")
     properties = load(KafkaSettings).librdkafka
     assert (properties["sasl.password"], properties["sasl.username"]) == ("from the environment", "from .env")
+
+
+@pytest.mark.parametrize("place", [".env", "environment"])
+def test_a_file_may_be_named_for_any_setting_in_the_environment_and_in_the_env_file(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {}
+    for name, value in {
+        "DATABASE_URL": "postgresql://us:first@centre/calls",
+        "REPLICA_DATABASE_URL": "mysql://us:first@db/company",
+        "API_TOKENS": "dialler 0123456789abcdef run",
+        "KAFKA_SASL_PASSWORD": "from the file",
+        "LANES": "6",
+    }.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        named[f"{name}_FILE"] = str(tmp_path / name)
+    older = "REPLICA_DATABASE_URL=mysql://older@db/company\nLANES=4\n"
+    if place == ".env":
+        (tmp_path / ".env").write_text(older + "".join(f"{name}={path}\n" for name, path in named.items()))
+    else:
+        (tmp_path / ".env").write_text(older)
+        for name, path in named.items():
+            monkeypatch.setenv(name, path)
+    kafka, tokens = load(KafkaSettings), load(ServeSettings).api_tokens
+    assert kafka.lanes == 6
+    assert kafka.librdkafka["sasl.password"] == "from the file"
+    assert kafka.renews_password
+    assert tokens is not None
+    assert tokens.get_secret_value() == "dialler 0123456789abcdef run"
+    address, conninfo = load(ReplicaSettings).address, load(DatabaseSettings).conninfo
+    assert (address.renewed_password(), conninfo.renewed()) == ("first", "postgresql://us:first@centre/calls")
+    (tmp_path / "REPLICA_DATABASE_URL").write_text("mysql://us:second@db/company\n")
+    (tmp_path / "DATABASE_URL").write_text("postgresql://us:second@centre/calls\n")
+    assert (address.renewed_password(), conninfo.renewed()) == ("second", "postgresql://us:second@centre/calls")
+    monkeypatch.setenv("LANES", "8")
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD", "from the environment")
+    kafka = load(KafkaSettings)
+    assert (kafka.lanes, kafka.librdkafka["sasl.password"]) == (8, "from the environment")
+    assert not kafka.renews_password
 
 
 def test_a_password_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,13 @@ def test_every_setting_is_shown_with_its_value_and_where_that_is_from() -> None:
     assert found["KAFKA_SASL_USERNAME"] == ("us", "set")
 
 
+def test_a_file_that_the_env_file_names_is_where_a_setting_is_from(tmp_path: Path) -> None:
+    (tmp_path / "lanes").write_text("6\n")
+    (tmp_path / ".env").write_text(f"LANES=4\nLANES_FILE={tmp_path}/lanes\n")
+    found = {one.name: (one.value, one.origin) for one in settings()}
+    assert found["LANES"] == ("6", f"{tmp_path}/lanes")
+
+
 def test_no_secret_is_shown() -> None:
     found = settings()
     assert SECRET not in str(found)
