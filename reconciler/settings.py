@@ -58,7 +58,7 @@ class SweepSettings(_Settings):
     """Which sweeps run, and how patient they are."""
 
     sweeps: Annotated[Words, AfterValidator(_sweeps)] = frozenset(SWEEPS)
-    """The sweeps that are switched on: they are brought in one at a time."""
+    """The sweeps that are switched on, separated by commas: they are brought in one at a time."""
     window_overlap_seconds: int = Field(default=600, ge=0)
     """How far a window reaches back before the end of the one before it: rows become visible after `created_at`."""
     patience_seconds: float = Field(default=300.0, gt=0)
@@ -77,7 +77,7 @@ class AgingSettings(_Settings):
     aging_ceiling: int = Field(default=200, ge=1)
     """Scores from here on no longer age."""
     aging_skipped_weekdays: Annotated[Words, AfterValidator(_weekdays)] = frozenset({"sunday"})
-    """Days on which nothing ages."""
+    """Days on which nothing ages, in English, separated by commas."""
 
     def is_skipped(self, day: date) -> bool:
         """Whether nothing ages on the weekday of this local day."""
@@ -85,7 +85,7 @@ class AgingSettings(_Settings):
 
 
 class StreamSettings(KafkaSettings):
-    """Where the status page looks for the reader's lag and the dead letters."""
+    """Where the reconciler looks how far the reader is, and writes conversions where that is wanted."""
 
     kafka_bootstrap_servers: str = ""
     """Empty: the page does without."""

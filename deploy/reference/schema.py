@@ -19,8 +19,9 @@ from consumer.store.schema import migrations
 ABOUT: Final = """# Tables
 
 Made by `make reference` from the migrations; not edited by hand. These are the tables of the
-schema `leadstream`, which `consumer setup` makes; anybody may read them. Times are `timestamptz`; versions are µs since
-the epoch, as the reader numbers commits. The call centre's own three tables are taken as they are
+schema `leadstream`, which `consumer setup` makes and which belongs to our account; others may read them once they are
+allowed to (`GRANT leadstream TO …`). Times are `timestamptz`; versions are µs since the epoch, as the reader numbers
+commits. The call centre's own three tables are taken as they are
 ([as they were when this was written](../../deploy/postgres/05-callcentre.sql)).
 """
 

@@ -19,9 +19,10 @@ of reader and appliers, `reconciler settings` those of the reconciler: as they a
 each is from.
 
 Each may be a variable of the environment, the content of the file that `<NAME>_FILE` names, or a line of `.env`; the
-first of these counts. `HEALTH_SECONDS` is a variable only: the age of the last batch (60 s) from which
-`python -m consumer.health`, the containers' check, says unhealthy. Kubernetes sets variables of its own for a service
-that is named kafka, so our pods have `enableServiceLinks: false`.
+first of these counts. `<NAME>_FILE` itself may be a variable of the environment or a line of `.env`.
+`HEALTH_SECONDS` is a variable only: the age of the last batch (60 s) from which `python -m consumer.health`, the
+containers' check, says unhealthy. So is `NO_COLOR`: with it, nothing is coloured on a terminal. Kubernetes sets
+variables of its own for a service that is named kafka, so our pods have `enableServiceLinks: false`.
 """
 CONCERNS: Final[dict[str, type[BaseSettings]]] = {
     "The company's MySQL or MariaDB": stream.ReplicaSettings,
@@ -76,7 +77,9 @@ def _lines() -> Iterator[str]:
 
 
 def bounds(schema: Mapping[str, Any]) -> str:
-    """What a number has to lie between, or how long a text has to be, as one more sentence; empty for any."""
+    """What a number has to lie between, how long a text has to be or which words there are; empty for any."""
+    if "enum" in schema:
+        return f" One of {', '.join(f'`{word}`' for word in schema['enum'])}."
     said = [f"{word} {schema[name]:,.10g}{unit}" for name, (word, unit) in BOUNDS.items() if name in schema]
     return f" {', '.join(said).capitalize()}." if said else ""
 
