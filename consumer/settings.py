@@ -1,7 +1,7 @@
 """Every setting, one class per concern, read from the environment, `*_FILE` secrets and `.env`.
 
-`NAME_FILE`, in the environment or in `.env`, names a file that holds the value of `NAME`: it wins over `NAME` in `.env` and
-loses to `NAME` in the environment.
+`NAME_FILE`, in the environment or in `.env`, names a file that holds the value of `NAME`: it wins over `NAME` in `.env`
+and loses to `NAME` in the environment.
 """
 
 from __future__ import annotations
