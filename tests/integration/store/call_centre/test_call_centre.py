@@ -347,7 +347,8 @@ def test_a_plain_role_is_told_of_the_schema_that_it_may_not_use(dialler: str) ->
             (astray,) = [check for check in failed(url) if check.name == "search path"]
             found = re.match(r"run (GRANT USAGE ON SCHEMA dialler TO \w+), and ", astray.hint)
             assert found is not None, astray.hint
-        run(dialler, found[1])
+            grant = found[1]
+        run(dialler, grant)
         with pytest.raises(NotPrepared, match="which the search path of"):
             prepare(theirs, LANES, 1)
         assert not [sentence for sentence in prepare(named, LANES, 1) if "created table" in sentence]

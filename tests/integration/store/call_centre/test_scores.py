@@ -16,13 +16,13 @@ from consumer.store.leads import LeadStore, Present
 from tests.integration.store.databases import rows, run
 from tests.integration.store.replayer import LANES, Replayer, requirement, user
 
+Transaction = list[tuple[Row | None, Row | None]]
+
 SECOND: Final = 1_000_000
-SIGNING: Final = [(user(1), user(1, "file-1")), (None, requirement(1, 10))]
-HANDING_IN: Final = [(requirement(1, 10), requirement(1, 10, "approved"))]
+SIGNING: Final[Transaction] = [(user(1), user(1, "file-1")), (None, requirement(1, 10))]
+HANDING_IN: Final[Transaction] = [(requirement(1, 10), requirement(1, 10, "approved"))]
 SCORE: Final = "UPDATE user_call_scores SET current_score = %s"
 EARNED: Final = "SELECT conversion_type, final_score FROM conversions ORDER BY converted_at"
-
-Transaction = list[tuple[Row | None, Row | None]]
 
 
 def show(database: str, queue_type: QueueType, version: int) -> None:

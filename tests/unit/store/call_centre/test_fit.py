@@ -181,11 +181,11 @@ def test_a_view_of_the_name_is_no_table() -> None:
 
 
 def test_a_schema_with_a_name_of_its_own_is_spelt_as_libpq_wants_it() -> None:
-    finding = elsewhere("calls on pg:5432", "leadstream", {"conversions": ['"Call Centre"']})
+    finding = elsewhere("calls on pg:5432", "leadstream", {"conversions": ['"Call Centre"']}, ())
     assert finding is not None
     assert "options=-csearch_path%3D%22Call%5C%20Centre%22" in finding.hint
     assert 'SET search_path = "Call Centre"' in finding.hint
-    assert elsewhere("calls on pg:5432", "leadstream", {}) is None
+    assert elsewhere("calls on pg:5432", "leadstream", {}, ()) is None
 
 
 def test_what_is_created_holds_no_column_that_is_only_filled_where_it_is() -> None:
