@@ -22,7 +22,7 @@ from consumer.leads.model import Lead, QueueType
 from consumer.leads.outcome import Outcome
 from consumer.leads.rules import Rules, queue_for
 from consumer.metrics import count_conversions
-from consumer.mysql.errors import QueryFailed, Refused
+from consumer.mysql.errors import QueryFailed, Refused, TooSlow
 from consumer.mysql.live_read import LiveLead, LiveRead
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.conflicts import again_if_in_the_way
@@ -48,6 +48,9 @@ CANDIDATES_AT_ONCE: Final = 5000
 """Leads that wait for the stream together; bounds memory."""
 CHECKSUMS_AT_ONCE: Final = 5000
 """Users whose checksums one statement computes."""
+SLOW_IN_A_ROW: Final = 3
+"""So many that are too slow each alone, one after the other with nothing read between, are so for the replica's sake:
+for whatever holds a table or keeps the server busy, and nobody would be read sooner in smaller pieces."""
 RECHECKS_AT_ONCE: Final = 1000
 ENTRIES_AT_ONCE: Final = 2000
 """Leads whose entries are put right in one transaction."""
@@ -268,7 +271,7 @@ class Repairer:
             if self._stop.is_set():
                 raise Stopped
             live: Checksums = {} if known is None else known
-            for _, part in readable(self.replica.checksums, chunk if known is None else [], self._unread):
+            for _, part in self._readable(self.replica.checksums, chunk if known is None else []):
                 live.update(part)
             held = self.postgres.checksums(chunk)
             misjudged = set(self.postgres.misjudged(chunk))
@@ -282,7 +285,7 @@ class Repairer:
         for batch in batches(user_ids, self._batch_size):
             if self._stop.is_set():
                 raise Stopped
-            for part, live in readable(self.replica.read_users, batch, self._unread):
+            for part, live in self._readable(self.replica.read_users, batch):
                 self._compare_with(part, live)
             if len(self._candidates) >= CANDIDATES_AT_ONCE:
                 self.resolve()
@@ -395,7 +398,7 @@ class Repairer:
                 if self._stop.is_set():
                     raise Stopped
                 users = {candidate.user_id: candidate for candidate in batch}
-                for part, live in readable(self.replica.read_users, list(users), self._unread):
+                for part, live in self._readable(self.replica.read_users, list(users)):
                     passed = self._passed([users[user_id] for user_id in part])
                     candidates += self._confirm(passed, live) if passed else []
         self._leave(candidates, "its rows changed at every look")
@@ -536,6 +539,9 @@ class Repairer:
         self.refuse(candidate.user_id, error)
         self._postpone([candidate.user_id], why(error), doubled=True)
 
+    def _readable(self, read: Callable[[Sequence[int]], R], user_ids: Sequence[int]) -> list[tuple[Sequence[int], R]]:
+        return readable(read, user_ids, self._unread, self._stop)
+
     def _unread(self, user_id: int, error: QueryFailed | Refused) -> None:
         """One customer who cannot be read holds up nobody else."""
         reason = str(error)
@@ -623,22 +629,35 @@ def piecewise(
 
 
 def readable(
-    read: Callable[[Sequence[T]], R], items: Sequence[T], unreadable: Callable[[T, QueryFailed | Refused], None]
+    read: Callable[[Sequence[T]], R],
+    items: Sequence[T],
+    unreadable: Callable[[T, QueryFailed | Refused], None],
+    stop: Event,
 ) -> list[tuple[Sequence[T], R]]:
     """Reads all items at once; where the replica does not manage that, in halves, so that one does not hold up others.
 
-    Returns pieces and what was read of each. Raises what is about no single item: any other SourceError.
+    Returns pieces and what was read of each. Raises what is about no single item: any other SourceError, and TooSlow
+    where SLOW_IN_A_ROW of them are; Stopped between two statements.
     """
-    if not items:
-        return []
-    try:
-        return [(items, read(items))]
-    except (QueryFailed, Refused) as error:
-        if len(items) == 1:
-            unreadable(items[0], error)
-            return []
-        middle = len(items) // 2
-        return readable(read, items[:middle], unreadable) + readable(read, items[middle:], unreadable)
+    found: list[tuple[Sequence[T], R]] = []
+    left, slow = [items] if items else [], 0
+    while left:
+        if stop.is_set():
+            raise Stopped
+        piece = left.pop()
+        try:
+            found.append((piece, read(piece)))
+            slow = 0
+        except (QueryFailed, Refused) as error:
+            if len(piece) > 1:
+                middle = len(piece) // 2
+                left += [piece[middle:], piece[:middle]]
+                continue
+            slow = slow + 1 if isinstance(error, TooSlow) else 0
+            if slow == SLOW_IN_A_ROW:
+                raise
+            unreadable(piece[0], error)
+    return found
 
 
 def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

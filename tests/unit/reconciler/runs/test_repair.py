@@ -29,7 +29,7 @@ from consumer.leads.outcome import Outcome
 from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules
 from consumer.metrics import CONVERSIONS
-from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, PreconditionFailed, TooSlow
+from consumer.mysql.errors import ConnectionLost, LoginRefused, NotThere, PreconditionFailed, Refused, TooSlow
 from consumer.mysql.live_read import LiveLead, LiveRead
 from consumer.store.call_centre.entries import EntryDrift
 from consumer.store.errors import RowLocked
@@ -37,6 +37,7 @@ from consumer.store.lanes import LanePoint
 from consumer.store.leads import Present
 from reconciler.runs import repair
 from reconciler.runs.repair import (
+    CHECKSUMS_AT_ONCE,
     LISTED,
     PUT_BACK,
     RECHECK_AGAIN_SECONDS,
@@ -809,10 +810,68 @@ def test_what_is_unreadable_is_found_in_halves() -> None:
             raise TooSlow("slow")
         return sum(items)
 
-    found = readable(read, [1, 2, 3, 4, 5], lambda item, error: unread.append((item, str(error))))
+    found = readable(read, [1, 2, 3, 4, 5], lambda item, error: unread.append((item, str(error))), Event())
     assert found == [([1, 2], 3), ([4, 5], 9)]
     assert unread == [(3, "slow")]
-    assert readable(read, [], lambda *_: None) == []
+    assert readable(read, [], lambda *_: None, Event()) == []
+
+
+def test_a_replica_that_is_slow_for_everybody_is_soon_asked_no_more() -> None:
+    asked: list[int] = []
+
+    def read(items: Any) -> int:
+        asked.append(len(items))
+        raise TooSlow("slow")
+
+    with pytest.raises(TooSlow):
+        readable(read, range(CHECKSUMS_AT_ONCE), lambda *_: None, Event())
+    assert len(asked) < 20, "it is a few statements, not one for each of them"
+
+
+def test_customers_too_slow_to_be_read_are_left_out_wherever_they_are_as_long_as_others_are_read() -> None:
+    slow, unread = {1, 2, 50, 51, 98, 99}, set[int]()
+
+    def read(items: Any) -> list[int]:
+        if slow.intersection(items):
+            raise TooSlow("slow")
+        return list(items)
+
+    found = readable(read, range(100), lambda item, _: unread.add(item), Event())
+    assert [item for _, items in found for item in items] == [item for item in range(100) if item not in slow]
+    assert unread == slow
+
+
+def test_customers_whom_the_replica_refuses_each_are_left_out_however_many_they_are() -> None:
+    unread: list[int] = []
+
+    def read(_: Any) -> int:
+        raise Refused("no")
+
+    assert readable(read, range(10), lambda item, _: unread.append(item), Event()) == []
+    assert unread == list(range(10))
+
+
+def test_whoever_is_told_to_stop_reads_no_smaller_pieces() -> None:
+    asked: list[int] = []
+    stop = Event()
+
+    def read(items: Any) -> int:
+        asked.append(len(items))
+        stop.set()
+        raise TooSlow("slow")
+
+    with pytest.raises(Stopped):
+        readable(read, range(100), lambda *_: None, stop)
+    assert asked == [100]
+
+
+def test_a_run_whose_replica_is_too_slow_for_everybody_fails(world: BothSides) -> None:
+    for user in range(1, 11):
+        world.customer(user, "f1", held=None)
+    world.unreadable = {user: TooSlow("too slow") for user in range(1, 11)}
+    with pytest.raises(TooSlow):
+        checked(world.repairer(), *range(1, 11))
+    assert len(world.asked_checksums) < 10
 
 
 def test_batches_are_of_one_size_but_the_last() -> None:
