@@ -129,12 +129,13 @@ _SHOWN_ELSEWHERE = """until_version > 0 AND NOT EXISTS (
 def _misjudged(scope: str) -> str:
     """Leads that seem never judged, left to a live read, or in another queue than the rules say, and those that are
     shown by the present in another queue than history has them in, where the present may be another by now: `closed`
-    are the spellings of closed statuses, `owed` those of outstanding requirements, as `key` writes them."""
+    are the spellings of closed statuses, `owed` those of outstanding requirements, as `key` writes them. Leads that
+    wait for their lane are looked at where older rules than `version` judged them."""
     closed = f"{_CLAIM} = ANY(%(closed)s)"
     return f"""
 SELECT user_id FROM leadstream.leads AS lead
 WHERE {scope} AND (stint = 0 OR judge_after = %(never)s OR (
-    judge_after IS NULL AND queue_type IS DISTINCT FROM CASE
+    (judge_after IS NULL OR rules_version < %(version)s) AND queue_type IS DISTINCT FROM CASE
         WHEN NOT present OR NOT enabled THEN 'none'
         WHEN (SELECT bool_and({closed}) FROM leadstream.claims WHERE claims.user_id = lead.user_id) THEN 'none'
         WHEN signature IS NULL THEN 'unsigned_users'
@@ -406,7 +407,8 @@ class Postgres:
                         closed.append(key(status))
                 elif rules.owes(status, type_, reason):
                     owed.append(key(status, type_, reason) if rules.mentions_reasons else key(status, type_))
-            found = connection.execute(_misjudged(scope), {"never": NEVER, "closed": closed, "owed": owed, **wanted})
+            judged = {"never": NEVER, "version": rules.version, "closed": closed, "owed": owed}
+            found = connection.execute(_misjudged(scope), {**judged, **wanted})
             return sorted(user_id for (user_id,) in found)
 
     def present(self, after: int, upto: int) -> list[int]:

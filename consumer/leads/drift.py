@@ -54,7 +54,8 @@ def differences(held: Lead | None, live: LiveState, rules: Rules) -> list[Differ
     if live.user is not None:
         found += _claims(held, {claim.id: claim for claim in live.claims})
         found += _requirements(held, {requirement.id: requirement for requirement in live.requirements})
-    if not found and held.judge_after is None and queue_for(held, rules)[0] is not held.queue_type:
+    is_due = held.judge_after is None or held.rules_version < rules.version
+    if not found and is_due and queue_for(held, rules)[0] is not held.queue_type:
         found.append(Difference(Drift.QUEUE))
     return found
 

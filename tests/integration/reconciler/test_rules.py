@@ -244,6 +244,28 @@ def test_a_customer_whom_postgresql_refuses_holds_up_nobody_else(mysql_world: Re
     assert world.pg("SELECT user_id FROM leadstream.rechecks") == [(2,)]
 
 
+def test_a_customer_whom_postgresql_refused_is_brought_to_the_rules_by_a_recheck_where_no_lane_has_ever_moved(
+    mysql_world: ReconcilerWorld,
+) -> None:
+    world = mysql_world
+    for user_id in (1, 2):
+        world.user(user_id, signature=user_id)
+        world.claim(10 * user_id, user_id)
+        world.requirement(100 * user_id, 10 * user_id, "waived")
+    world.backfill()
+    refuse(world, 2)
+    tally = world.adopt(WAIVED)
+    assert tally is not None
+    assert (tally.moved, tally.refused) == (1, 1)
+    world.pg("DROP TRIGGER refuse ON user_call_scores")
+    assert world.verify().outcome == "drift", "sweeps alone leave everybody waiting to be judged"
+    assert world.sweep("rechecks").tally.drift == {"queue": 1}
+    assert world.queues() == world.scores() == {1: "none", 2: "none"}
+    closed = "SELECT closed_reason, conversion_type FROM leadstream.stints WHERE user_id = 2 AND closed_at IS NOT NULL"
+    assert world.pg(closed) == [("rules_changed", None)]
+    assert world.pg("SELECT user_id FROM leadstream.rechecks") == []
+
+
 def test_a_customer_whose_row_an_agent_holds_holds_up_nobody_else(mysql_world: ReconcilerWorld) -> None:
     world = mysql_world
     owing(world, 1, 2)

@@ -60,7 +60,8 @@ def suspected(lead: Lead, rules: Rules) -> bool:
     """Whether a lead is to be looked at by what we hold of it alone."""
     if not lead.stint or lead.judge_after == NEVER:
         return True
-    return lead.judge_after is None and queue_for(lead, rules)[0] is not lead.queue_type
+    is_due = lead.judge_after is None or lead.rules_version < rules.version
+    return is_due and queue_for(lead, rules)[0] is not lead.queue_type
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -19,6 +19,7 @@ from consumer.leads.model import (
     Table,
     UserRow,
 )
+from consumer.leads.rule_file import RuleFile
 from consumer.leads.rules import Rules
 from consumer.mysql.live_read import LiveLead
 from consumer.store.call_centre.entries import EntryDrift
@@ -133,6 +134,15 @@ def test_claims_left_behind_by_a_deleted_user_are_nothing() -> None:
 def test_a_lead_in_another_queue_than_the_rules_say_is_drift_unless_it_waits_to_be_judged() -> None:
     assert kinds(replace(held(), queue_type=QueueType.NONE), LIVE) == [Drift.QUEUE]
     assert kinds(replace(held(), queue_type=QueueType.NONE, judge_after=5), LIVE) == []
+
+
+def test_a_lead_that_older_rules_put_elsewhere_is_drift_whether_or_not_it_waits_to_be_judged() -> None:
+    waived = Rules(RuleFile(settled=("pending",)), {}, 2)
+    for judge_after in (None, 5):
+        found = differences(replace(held(), judge_after=judge_after), LIVE.state, waived)
+        assert found == [(Drift.QUEUE, None, "")]
+        brought = replace(held(), judge_after=judge_after, queue_type=QueueType.NONE, rules_version=2)
+        assert differences(brought, LIVE.state, waived) == []
 
 
 @pytest.mark.parametrize(

@@ -707,6 +707,25 @@ def test_newer_rules_are_dated_by_the_lane_and_earn_nothing(world: BothSides) ->
     assert (lead.queue_type, lead.rules_version, lead.opened_at) == (QueueType.NONE, 2, NOW + 1)
 
 
+def test_whom_older_rules_put_elsewhere_is_brought_to_the_new_ones_though_no_stream_ever_lets_him_be_judged(
+    world: BothSides,
+) -> None:
+    world.lanes = dict.fromkeys(range(LANES), LanePoint(0, 1))
+    world.customer(1, "f1")
+    claimed(world, 1, "waived")
+    lead = world.leads[1]
+    lead.requirements["70"].status = "waived"
+    lead.read_floor, lead.judge_after = LONG_AGO - MINUTE, LONG_AGO
+    world.rules = Rules(RuleFile(settled=("waived",)), version=2, adopted_at=NOW - 5, earlier={1: world.rules})
+    world.due = [1]
+    repairer = world.repairer()
+    repairer.recheck_due()
+    found = counts(repairer.tally)
+    assert (found["drift"], "conversions" in found, world.done) == ({"queue": 1}, False, [1])
+    lead = world.leads[1]
+    assert (lead.queue_type, lead.rules_version, lead.opened_at) == (QueueType.NONE, 2, NOW - 5)
+
+
 def test_a_lead_that_differs_still_is_asked_for_again() -> None:
     lead = Lead(1, exists=True, stint=1, queue_type=QueueType.UNSIGNED_USERS, version=NOW)
     outcome = Outcome()
