@@ -178,6 +178,7 @@ def recheck(
 def age() -> None:
     """Add 1 to every active score below the ceiling, for today and each missed day; never twice for a day."""
     from consumer.settings import DatabaseSettings, DiscoverySettings, ReplicaSettings, demand, load
+    from consumer.store.errors import StoreError
     from reconciler.runs.aging import age as age_scores
     from reconciler.settings import AgingSettings, SweepSettings
 
@@ -190,10 +191,13 @@ def age() -> None:
         typer.echo("SHADOW_MODE is on: scores stay as they are, and days up to today are noted as the old system's")
         return
     for day, scores in aged.items():
-        typer.echo(f"{scores:,} scores aged by one for {day}")
+        typer.echo(f"{scores.grown:,} scores aged by one for {day}")
     if not aged:
         typer.echo("nothing to age today")
-    leave(stop)
+    refused = sum(scores.refused for scores in aged.values())
+    if refused:
+        report(StoreError(f"PostgreSQL refused {refused:,} scores, which stay as they are; the log says why"))
+    leave(stop, failed=bool(refused))
 
 
 @app.command(name=ATTRIBUTION, epilog="Example: reconciler attribution")

@@ -47,7 +47,10 @@ REPAIRED: Final = counter(
     "leadstream_reconciler_repaired", "Leads repaired; this should be zero.", RECONCILER, run=RUNS_SERVED
 )
 LEFT: Final = counter(
-    "leadstream_reconciler_left", "Leads whose drift could not be confirmed yet.", RECONCILER, run=RUNS_SERVED
+    "leadstream_reconciler_left",
+    "Leads left for later: drift unconfirmed, or entries held.",
+    RECONCILER,
+    run=RUNS_SERVED,
 )
 REFUSED: Final = counter("leadstream_reconciler_refused", "Leads that PostgreSQL refused.", RECONCILER, run=RUNS_SERVED)
 CHECKED: Final = counter("leadstream_reconciler_checked", "Leads compared with MySQL.", RECONCILER, run=RUNS_SERVED)

@@ -186,7 +186,7 @@ class Jobs:
         with open_tools(self.settings, self._stop, self._replicas, SCHEDULE) as tools:
             aged = age(tools.postgres, tools.runs, self._aging, slot, ours=ours)
         for day, scores in aged.items() if ours else ():
-            log.info("scores_aged", day=day.isoformat(), count=scores)
+            log.info("scores_aged", day=day.isoformat(), count=scores.grown)
 
     @staticmethod
     def _done(report: Report) -> Report:

@@ -189,6 +189,11 @@ EVENTS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "Find out why: see [LeadstreamDriftRepaired](../how-to/runbook.md#leadstreamdriftrepaired).",
         ),
         "drift_not_confirmed": ("It cannot be said yet whether leads differ; they are read again later.", NOTHING),
+        "entries_held": (
+            "The call centre's entries of leads are wrong, and another session holds rows of theirs: they are left for"
+            " another time.",
+            "Nothing, unless it goes on: then end that session's transaction.",
+        ),
         "entries_repaired": (
             "What agents see of leads was not what the queue says; it is right now.",
             "Find out who else writes those tables.",
@@ -266,7 +271,7 @@ FIELDS: Final[dict[str, str]] = {
     "lane": "a lane",
     "lanes": "lanes",
     "last_position": "the position up to which the binlog was read",
-    "left": "leads that were left to a recheck",
+    "left": "leads that were left for later: drift not confirmed, or entries held by another session",
     "left_seconds": "how long it will take",
     "library": "whose message it is",
     "locked": "conversions whose row somebody holds",

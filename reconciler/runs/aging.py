@@ -85,6 +85,13 @@ class Day(NamedTuple):
     next_midnight: datetime
 
 
+class Aged(NamedTuple):
+    """How many scores grew for a day, and how many PostgreSQL refused."""
+
+    grown: int
+    refused: int
+
+
 def day_of(date: date, zone: ZoneInfo) -> Day:
     """A local day; 23 or 25 hours long where clocks are put forward or back."""
     first, last = (
@@ -122,15 +129,15 @@ def _date_of(day: str | None, began: datetime, zone: ZoneInfo) -> date:
 
 def age(
     postgres: Postgres, runs: Runs, settings: AgingSettings, now: datetime, *, ours: bool = True
-) -> dict[date, int]:
+) -> dict[date, Aged]:
     """Ages every active score once for each local day up to that of `now` that was missed and is not skipped.
 
-    Returns how many scores grew for each of them; nothing where nothing was to be done. A day begins at midnight in
-    AGING_TIMEZONE. Where scores are not `ours`, the days are recorded alone: others age for them, and nobody makes up
-    for them later. Raises AlreadyRunning, and StoreError and psycopg.Error after it recorded a run that failed; days
-    that were aged until then stay aged. It ends between two days when it is to stop.
+    Returns how many scores grew for each of them, and how many were refused; nothing where nothing was to be done. A
+    day begins at midnight in AGING_TIMEZONE. Where scores are not `ours`, the days are recorded alone: others age for
+    them, and nobody makes up for them later. Raises AlreadyRunning, and StoreError and psycopg.Error after it recorded
+    a run that failed; days that were aged until then stay aged. It ends between two days when it is to stop.
     """
-    aged: dict[date, int] = {}
+    aged: dict[date, Aged] = {}
     if not days_due(postgres, runs, settings, now):
         return aged
     with runs.alone(NAME):
@@ -141,7 +148,7 @@ def age(
     return aged
 
 
-def _run(postgres: Postgres, runs: Runs, settings: AgingSettings, day: date, ours: bool) -> int:
+def _run(postgres: Postgres, runs: Runs, settings: AgingSettings, day: date, ours: bool) -> Aged:
     """One day, as a run of its own; the caller holds the run's name."""
     span = day_of(day, ZoneInfo(settings.aging_timezone))
     run = runs.start(NAME, Window(microseconds(span.midnight), microseconds(span.next_midnight)))
@@ -154,14 +161,14 @@ def _run(postgres: Postgres, runs: Runs, settings: AgingSettings, day: date, our
         raise
 
 
-def _age(postgres: Postgres, settings: AgingSettings, day: date, run: Run, ours: bool) -> int:
+def _age(postgres: Postgres, settings: AgingSettings, day: date, run: Run, ours: bool) -> Aged:
     """One day, recorded in the transaction that ages it."""
     with postgres.session() as connection, connection.transaction():
-        aged, refused = 0, dict[int, str]()
+        grown, refused = 0, dict[int, str]()
         if ours:
             wanted = {"ceiling": settings.aging_ceiling, "never": list(postgres.rules().never)}
-            aged = _grow(connection, wanted, refused)
-        counts = {DAY: day.isoformat(), "aged": aged} | ({"failed": len(refused)} if refused else {})
+            grown = _grow(connection, wanted, refused)
+        counts = {DAY: day.isoformat(), "aged": grown} | ({"failed": len(refused)} if refused else {})
         recorded = {"id": run.run_id, "counts": Jsonb(counts), "milliseconds": run.milliseconds}
         if connection.execute(RECORD, recorded).fetchone() is None:
             raise StoreError(
@@ -173,7 +180,7 @@ def _age(postgres: Postgres, settings: AgingSettings, day: date, run: Run, ours:
         log.error(
             "aging_refused", day=day.isoformat(), count=len(refused), user_ids=[*refused][:NAMED], reasons=reasons
         )
-    return aged
+    return Aged(grown, len(refused))
 
 
 def _grow(connection: Connection, wanted: dict[str, object], refused: dict[int, str]) -> int:

@@ -90,7 +90,7 @@ class RunTally:
     conversions_waiting: Counter[str] = field(default_factory=Counter)
     """Conversions by type that lie between what we hold and the present, and are the stream's to record."""
     left_to_recheck: int = 0
-    """Drift that could not be confirmed, left to a later recheck."""
+    """Drift that could not be confirmed, left to a later recheck, and entries that another session held."""
     failed: int = 0
     """Refused by PostgreSQL."""
     refused: Counter[str] = field(default_factory=Counter)
@@ -337,17 +337,30 @@ class Repairer:
             self.repair_entries(self.postgres.entries_wrong(chunk))
 
     def repair_entries(self, wrong: Sequence[EntryDrift]) -> None:
-        """Puts the entries right of leads that were found wrong, whatever is wrong with them now; a dry run counts."""
+        """Puts the entries right of leads that were found wrong, whatever is wrong with them now; a dry run counts.
+
+        Those that are wrong still, because another session holds a row, are left for another time.
+        """
         if self.dry_run:
             self._count_entries(wrong)
             return
-        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], self._refuse_entries):
+        unrepaired = {one.user_id for one in wrong}
+
+        def refuse(user_id: int, error: psycopg.Error | TransactionConflict) -> None:
+            unrepaired.discard(user_id)
+            self._refuse_entries(user_id, error)
+
+        for found in piecewise(self._repair_entries, [one.user_id for one in wrong], refuse):
+            unrepaired.difference_update(one.user_id for one in found)
             self._count_entries(found)
             if found:
                 users = [one.user_id for one in found]
                 self.tally.entries_repaired += len(users)
                 kinds = Counter(kind.value for one in found for kind in entry_kinds(one))
                 log.warning("entries_repaired", count=len(users), user_ids=users[:NAMED], kinds=dict(kinds))
+        if unrepaired and (held := [one.user_id for one in self.postgres.entries_wrong(sorted(unrepaired))]):
+            self.tally.left_to_recheck += len(held)
+            log.info("entries_held", count=len(held), user_ids=held[:NAMED], reason="another session holds their rows")
 
     def _repair_entries(self, user_ids: Sequence[int]) -> list[EntryDrift]:
         with self.store.transaction(past_held=True) as tx:

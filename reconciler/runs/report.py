@@ -76,6 +76,6 @@ def _done(tally: RunTally) -> list[str]:
         (tally.queue_changes, "in another queue now"),
         (tally.shown, "shown in the queue of the present, ahead of the stream"),
         (tally.conversions.total(), f"conversions ({kinds})"),
-        (tally.left_to_recheck, "whose drift could not be confirmed, left to a recheck"),
+        (tally.left_to_recheck, "left for later: drift not confirmed, or entries that another session held"),
     )
     return [f"{count:,} {what}" for count, what in counts if count]

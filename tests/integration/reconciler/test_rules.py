@@ -427,7 +427,8 @@ class TestNever:
         world.pg("UPDATE user_call_scores SET last_outcome = NULL WHERE user_id = 2")
         book = world.book()
         settings = AgingSettings(aging_skipped_weekdays=frozenset())
-        assert sum(aging.age(book, Runs(book), settings, datetime.now(UTC)).values()) == 1
+        (aged,) = aging.age(book, Runs(book), settings, datetime.now(UTC)).values()
+        assert aged.grown == 1
         assert world.pg("SELECT user_id, current_score FROM user_call_scores ORDER BY 1") == [(1, 5), (2, 6)]
 
     def test_rules_adopted_that_name_their_outcome_put_them_out(self, world: ReconcilerWorld) -> None:

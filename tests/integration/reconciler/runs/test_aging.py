@@ -9,8 +9,8 @@ import pytest
 
 from consumer.store.errors import StoreError
 from reconciler.postgres import Postgres
+from reconciler.runs.aging import Aged, days_due
 from reconciler.runs.aging import age as age_days
-from reconciler.runs.aging import days_due
 from reconciler.runs.run_log import Runs
 from reconciler.settings import AgingSettings
 from tests.integration.agents import CALLED, meanwhile
@@ -23,7 +23,7 @@ def age(book: Postgres, runs: Runs, settings: AgingSettings, time: datetime) -> 
     """How many scores grew for the one day that was due; None where none was."""
     aged = age_days(book, runs, settings, time)
     assert len(aged) <= 1
-    return next(iter(aged.values()), None)
+    return next((scores.grown for scores in aged.values()), None)
 
 
 def scores(world: ReconcilerWorld) -> dict[int, int]:
@@ -161,9 +161,9 @@ def test_every_day_that_was_missed_is_made_up_for_once_and_skipped_ones_are_not(
     world, book = aging_world, aging_world.book()
     runs, settings = Runs(book), AgingSettings(aging_timezone="Europe/London")
     friday, tuesday = (datetime(2026, 11, day, 3, tzinfo=UTC) for day in (20, 24))
-    assert age_days(book, runs, settings, friday) == {date(2026, 11, 20): 2}
+    assert age_days(book, runs, settings, friday) == {date(2026, 11, 20): Aged(2, 0)}
     assert days_due(book, runs, settings, friday + timedelta(days=2, hours=-1)) == [date(2026, 11, 21)]
-    assert age_days(book, runs, settings, tuesday) == {date(2026, 11, day): 1 for day in (21, 23, 24)}
+    assert age_days(book, runs, settings, tuesday) == {date(2026, 11, day): Aged(1, 0) for day in (21, 23, 24)}
     assert age_days(book, runs, settings, tuesday + timedelta(hours=20)) == {}
     assert scores(world) == {1: 4, 2: 200, 3: 200, 4: 0}
     assert world.pg("SELECT count(*) FROM leadstream.runs WHERE name = 'age'") == [(4,)]
@@ -198,6 +198,15 @@ def test_the_command_says_what_it_did_and_shadow_mode_leaves_scores_alone(mysql_
     )
     assert world.command("age", AGING_SKIPPED_WEEKDAYS="").stdout == "nothing to age today\n"
     assert world.command("age", AGING_TIMEZONE="Mars/Olympus").returncode == 2
+
+
+def test_the_command_fails_where_postgresql_refuses_a_score(aging_world: ReconcilerWorld) -> None:
+    world = aging_world
+    world.pg("ALTER TABLE user_call_scores ADD CONSTRAINT small CHECK (user_id <> 3 OR current_score < 200) NOT VALID")
+    aged = world.command("age", AGING_SKIPPED_WEEKDAYS="")
+    assert (aged.returncode, aged.stdout) == (1, f"1 scores aged by one for {datetime.now(UTC):%Y-%m-%d}\n")
+    assert "PostgreSQL refused 1 scores" in aged.stderr
+    assert world.command("age", AGING_SKIPPED_WEEKDAYS="").returncode == 0, "the day is over for all"
 
 
 def test_an_agent_who_takes_scores_in_user_order_never_deadlocks_with_ageing(mysql_world: ReconcilerWorld) -> None:

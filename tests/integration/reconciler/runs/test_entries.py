@@ -259,4 +259,6 @@ def test_an_entry_that_somebody_holds_is_left_for_another_time(world: Reconciler
         agent.execute("SELECT FROM call_queue WHERE user_id = 3 FOR UPDATE")
         report = world.verify(repair=True)
     assert (report.tally.drift, report.tally.entries_repaired) == ({"entry_missing": 1}, 1)
-    assert world.verify(repair=True).tally.drift == {"entry_double": 1}
+    assert report.tally.left_to_recheck == 1, "so the command ends with 1, and this verify answers not for everybody"
+    report = world.verify(repair=True)
+    assert (report.tally.drift, report.tally.left_to_recheck) == ({"entry_double": 1}, 0)

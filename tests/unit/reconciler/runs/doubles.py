@@ -43,6 +43,8 @@ class BothSides:
         self.unreadable: dict[int, Exception] = {}
         self.refused: dict[int, Exception] = {}
         self.wrong_entries: list[EntryDrift] = []
+        self.held_entries: set[int] = set()
+        """Of whom another session holds entries."""
         self.due: list[int] = []
         self.elsewhere: set[int] = set()
         self.unseen: list[int] = []
@@ -219,7 +221,8 @@ class FakeTransaction:
         return len(presents)
 
     def repair_entries(self, user_ids: Sequence[int]) -> list[EntryDrift]:
-        found = [one for one in self._world.wrong_entries if one.user_id in user_ids]
+        free = set(user_ids) - self._world.held_entries
+        found = [one for one in self._world.wrong_entries if one.user_id in free]
         self._world.wrong_entries = [one for one in self._world.wrong_entries if one not in found]
         return found
 

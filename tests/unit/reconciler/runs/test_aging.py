@@ -20,7 +20,7 @@ from consumer.store.errors import StoreError, StoreUnavailable
 from consumer.store.runs import START
 from reconciler import runner
 from reconciler.runs import aging
-from reconciler.runs.aging import AGE, AGE_SOME, FAIL, LAST_AGED, RECORD, age, day_of, days_due
+from reconciler.runs.aging import AGE, AGE_SOME, FAIL, LAST_AGED, RECORD, Aged, age, day_of, days_due
 from reconciler.runs.run_log import Runs
 from reconciler.settings import AgingSettings
 
@@ -134,8 +134,9 @@ def test_days_on_which_the_old_system_ages_are_made_up_for_by_nobody() -> None:
 def test_a_score_that_postgresql_refuses_is_in_nobodys_way() -> None:
     memory = Memory()
     memory.refused = {2, 5}
+    postgres = cast(Any, memory)
     with capture_logs() as logs:
-        assert memory.ages(NOON, ours=True) == 1
+        assert age(postgres, Runs(postgres), SETTINGS, NOON) == {date(2026, 3, 2): Aged(grown=3, refused=2)}
     assert memory.runs[0]["counts"] == {"day": "2026-03-02", "aged": 3, "failed": 2}
     assert [(line["event"], line["user_ids"]) for line in logs] == [("aging_refused", [2, 5])]
     assert "8911" not in str(logs)

@@ -659,6 +659,19 @@ def test_entries_that_are_refused_hold_up_nobody(world: BothSides, refusal: psyc
     }  # fmt: skip
 
 
+def test_entries_that_another_session_holds_are_left_for_later(world: BothSides) -> None:
+    world.wrong_entries = list(WRONG)
+    world.held_entries = {1}
+    repairer = world.repairer()
+    with capture_logs() as lines:
+        repairer.check_entries([1, 2])
+    assert counts(repairer.tally) == {
+        "entries_repaired": 1, "left_to_recheck": 1, "drift": {"entry_stale": 1, "entry_double": 1},
+        "drift_users": [2],
+    }  # fmt: skip
+    assert [(line["event"], line["user_ids"]) for line in lines] == [("entries_repaired", [2]), ("entries_held", [1])]
+
+
 def test_entries_that_others_put_right_meanwhile_are_not_counted(world: BothSides) -> None:
     repairer = world.repairer()
     repairer.repair_entries(WRONG)
