@@ -96,7 +96,7 @@ def run(
 def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: SweepScope, stop: Stop) -> list[Report]:
     from consumer.mysql.errors import SourceError
     from consumer.store.errors import StoreError
-    from reconciler.runs.run_log import AlreadyRunning
+    from reconciler.runs.run_log import AlreadyRunning, LanesChanged
 
     reports = []
     for name in names:
@@ -104,6 +104,8 @@ def _sweep_all(sweeper: Sweeper, names: Sequence[str], scope: SweepScope, stop: 
             break
         try:
             reports.append(sweeper.run(name, scope))
+        except LanesChanged:
+            raise  # as what applies ends: whoever starts this again has the new number
         except (AlreadyRunning, StoreError, SourceError) as error:
             report(error)
     return reports

@@ -67,6 +67,15 @@ def lanes(connection: Connection) -> dict[int, LanePoint]:
     return {lane: LanePoint(*point) for lane, *point in connection.execute(sql.LANE_POINTS)}
 
 
+def wait_until_settled(connection: Connection) -> None:
+    """Waits while `consumer setup` changes how many lanes there are.
+
+    Whoever holds the lock of a run before it does this may rely on their number: setup refuses to change it until that
+    lock is given free (`consumer.store.schema.raise_lanes`). In autocommit mode, so that the lane is not held.
+    """
+    connection.execute(sql.AWAIT_LANES)
+
+
 def ahead_of(
     points: Mapping[int, LanePoint] | Mapping[int, LaneState], epoch: int, next_seqs: Sequence[int]
 ) -> list[int]:

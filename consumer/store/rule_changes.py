@@ -10,20 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, Final, NamedTuple
-from zlib import crc32
 
 from consumer.leads.model import CALLED, NEVER, QueueType
 from consumer.leads.rules import Rules
 from consumer.store.connection import Connection
-from consumer.store.runs import ABANDON, START, Run
+from consumer.store.lanes import wait_until_settled
+from consumer.store.runs import ABANDON, START, Run, lock_of
 from consumer.store.sql import SAID_NEVER
 
 RUN: Final = "rules"
 """The name of its runs in leadstream.runs."""
 FIRST: Final = -(2**63)
 LAST: Final = 2**63 - 1
-_RUN_LOCK: Final = 0x1EAD, crc32(RUN.encode()) - 2**31
-"""As every run takes it: the reconciler's own runs of other names have the same first key."""
+_RUN_LOCK: Final = lock_of(RUN)
 _AT_ONCE: Final = 10_000
 
 VERSIONS: Final = "SELECT DISTINCT rules_version FROM leadstream.leads WHERE rules_version < %s"
@@ -279,6 +278,7 @@ def take_turn(connection: Connection) -> bool:
     row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", list(_RUN_LOCK)).fetchone()
     if row != (True,):
         return False
+    wait_until_settled(connection)
     connection.execute(ABANDON, [RUN])
     return True
 

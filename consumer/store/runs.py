@@ -7,12 +7,16 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Final, NamedTuple
+from zlib import crc32
 
 from psycopg.types.json import Jsonb
 
 from consumer.store import sql
 from consumer.store.connection import Connection, classified, open_session
 from consumer.versions import moment
+
+LOCK_SPACE: Final = 0x1EAD
+"""First key of the advisory locks of runs; the second is derived from a run's name."""
 
 ABANDON: Final = (
     "UPDATE leadstream.runs SET outcome = 'aborted', finished_at = now() WHERE name = %s AND outcome = 'running'"
@@ -39,6 +43,11 @@ UPDATE leadstream.runs
 SET finished_at = now(), outcome = %s, counts = %s, queries = %s, milliseconds = %s, error = %s WHERE id = %s
 """
 """Records how a run ended."""
+
+
+def lock_of(name: str) -> tuple[int, int]:
+    """The advisory lock that a run of this name holds until it ends, so that no other one does."""
+    return LOCK_SPACE, crc32(name.encode()) - 2**31
 
 
 class Window(NamedTuple):

@@ -101,6 +101,9 @@ FROM leadstream.lanes ORDER BY lane
 """
 """Where every lane stands, and how long (s) it has been standing still; 0 where no applier was there yet."""
 
+AWAIT_LANES: Final = "SELECT FROM leadstream.lanes WHERE lane = 0 FOR KEY SHARE"
+"""Waits for whoever makes more lanes, and for no applier that moves one."""
+
 LANE_VERSIONS: Final = "SELECT lane, version FROM leadstream.lanes"
 """How far each lane has come."""
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 from typing import Final, NamedTuple
-from zlib import crc32
 
 import structlog
 
-from consumer.store.runs import ABANDON, START, Run, Window
+from consumer.store import lanes as store_lanes
+from consumer.store.errors import NotPrepared, RowLocked
+from consumer.store.runs import ABANDON, START, Run, Window, lock_of
 from consumer.versions import moment
 from reconciler.names import RUN_NAMES
 from reconciler.postgres import Postgres, microseconds
@@ -22,8 +23,6 @@ log = structlog.get_logger(__name__)
 
 COMPLETE: Final = ("ok", "refused")
 """Outcomes of runs that came to their end; leads that PostgreSQL refused on the way have their rechecks."""
-LOCK_SPACE: Final = 0x1EAD
-"""First key of our advisory locks; the second is derived from the run's name."""
 LOOK_SECONDS: Final = 0.5
 """How often whoever waits for a run looks whether it has ended."""
 
@@ -80,6 +79,10 @@ class AlreadyRunning(Exception):
     """A run of the same name is under way elsewhere."""
 
 
+class LanesChanged(NotPrepared):
+    """The number of lanes is another than the one that this process began with, or is being changed."""
+
+
 class NewestRun(NamedTuple):
     """The newest run of a name; `cursor` is how far it came."""
 
@@ -118,14 +121,17 @@ class Runs:
         *,
         waits: float = 0.0,
         stop: Event | None = None,
+        lanes: int | None = None,
     ) -> None:
         """Records older than `kept_days` are deleted when their name runs again, except those that are still needed.
 
-        `started_by` is who starts runs here, and waits so many seconds for one of the same name, until `stop`.
+        `started_by` is who starts runs here, and waits so many seconds for one of the same name, until `stop`. `lanes`
+        is the number of lanes that they reckon with.
         """
         self.started_by = started_by
         self._waits = waits
         self._stop = stop or Event()
+        self._lanes = lanes
         self.kept_days = kept_days
         self._postgres = postgres
 
@@ -136,8 +142,12 @@ class Runs:
 
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
-        """Holds the name: no other process runs the same meanwhile. Raises AlreadyRunning where one still does."""
-        key = crc32(name.encode()) - 2**31
+        """Holds the name: no other process runs the same meanwhile, and nobody changes the number of lanes.
+
+        Raises AlreadyRunning where one still does, and LanesChanged where there are not as many lanes as runs here
+        reckon with.
+        """
+        key = lock_of(name)
         until, is_waiting = time.monotonic() + self._waits, False
         while not self._hold(key):
             last = self.last(name)
@@ -149,6 +159,7 @@ class Runs:
                 log.info("run_waiting", run=name, reason=f"it is running already{since}", wait_seconds=self._waits)
             self._stop.wait(LOOK_SECONDS)
         try:
+            self._demand_lanes()
             with self._postgres.session() as connection:
                 connection.execute(ABANDON, [name])
                 connection.execute(FORGET, {"name": name, "days": self.kept_days})
@@ -156,11 +167,25 @@ class Runs:
         finally:
             if self._postgres.is_open():
                 with self._postgres.session() as connection:
-                    connection.execute("SELECT pg_advisory_unlock(%s, %s)", [LOCK_SPACE, key])
+                    connection.execute("SELECT pg_advisory_unlock(%s, %s)", key)
 
-    def _hold(self, key: int) -> bool:
+    def _demand_lanes(self) -> None:
+        if self._lanes is None:
+            return
+        try:
+            with self._postgres.session() as connection:
+                store_lanes.wait_until_settled(connection)
+                there = len(store_lanes.lanes(connection))
+        except RowLocked as error:
+            raise LanesChanged("the number of lanes is being changed; run it again when setup is done") from error
+        if there != self._lanes:
+            raise LanesChanged(
+                f"there are {there} lanes now, and this process began with {self._lanes}; start it again"
+            )
+
+    def _hold(self, key: tuple[int, int]) -> bool:
         with self._postgres.session() as connection:
-            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK_SPACE, key]).fetchone()
+            row = connection.execute("SELECT pg_try_advisory_lock(%s, %s)", key).fetchone()
         return row == (True,)
 
     def start(self, name: str, window: Window | None = None, cursor: int | None = None) -> Run:

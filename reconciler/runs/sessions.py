@@ -163,5 +163,6 @@ def open_tools(
         LeadStore(settings.database.conninfo, postgres.lane_count(), settings.discovery.shadow_mode, "sweep") as store,
     ):
         waits = WAIT_SECONDS if started_by == COMMAND_LINE else 0.0
-        runs = Runs(postgres, settings.sweeps.runs_kept_days, started_by, waits=waits, stop=stop)
+        days, lanes = settings.sweeps.runs_kept_days, store.lane_count
+        runs = Runs(postgres, days, started_by, waits=waits, stop=stop, lanes=lanes)
         yield Tools(settings, replica, store, postgres, runs, stop)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -18,7 +21,9 @@ from consumer.ending import FAILED, fail
 from consumer.stopping import Stop
 from consumer.store.errors import StoreError
 from reconciler import cli
-from reconciler.runs.run_log import AlreadyRunning
+from reconciler.runs import aging
+from reconciler.runs.aging import Aged
+from reconciler.runs.run_log import AlreadyRunning, LanesChanged
 from reconciler.runs.sweeps import SweepScope
 
 SILENT = "PostgreSQL at db:5432 does not answer; start the server"
@@ -62,6 +67,37 @@ def test_what_keeps_a_sweep_from_beginning_is_reported_as_by_every_other_command
         ("command_failed", "AlreadyRunning"),
         ("command_failed", "StoreError"),
     ]
+
+
+class Outdated:
+    """Sweeps that reckon with another number of lanes than there is."""
+
+    def run(self, *_: object) -> Any:
+        raise LanesChanged("there are 24 lanes now")
+
+
+def test_sweeps_that_are_repeated_end_where_the_number_of_lanes_is_another() -> None:
+    with Stop() as stop, pytest.raises(LanesChanged):
+        cli._sweep_all(cast(Any, Outdated()), ["new-users", "new-requirements"], SweepScope(), stop)
+
+
+@pytest.mark.parametrize(("refused", "code"), [(0, 0), (2, FAILED)])
+def test_an_aging_of_which_postgresql_refused_scores_fails(
+    monkeypatch: pytest.MonkeyPatch, refused: int, code: int
+) -> None:
+    tools = SimpleNamespace(postgres=None, runs=None, discovery=SimpleNamespace(shadow_mode=False))
+
+    @contextmanager
+    def opened() -> Iterator[tuple[Any, Stop]]:
+        with Stop() as stop:
+            yield tools, stop
+
+    monkeypatch.setattr(cli, "_tools", opened)
+    monkeypatch.setattr(aging, "age", lambda *_, **__: {date(2026, 3, 2): Aged(3, refused)})
+    needed = {"REPLICA_DATABASE_URL": "mysql://db/company", "DATABASE_URL": "postgresql://db/leads"}
+    result = CliRunner().invoke(cli.app, ["age"], env={**needed, "LOG_FORMAT": "json"})
+    assert (result.exit_code, result.stdout) == (code, "3 scores aged by one for 2026-03-02\n")
+    assert ("PostgreSQL refused 2 scores" in result.stderr) is bool(refused)
 
 
 def test_status_reports_a_silent_server_as_every_other_command_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from consumer.lane import lane_of
 from consumer.store.connection import Connection, classified, open_session, place
 from consumer.store.errors import NotPrepared
+from consumer.store.runs import LOCK_SPACE
 
 AT_ONCE: Final = 20_000
 """Leads per statement."""
@@ -23,6 +24,13 @@ SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name IN ('leadstream stream', 'leadstream sweep')
 """
 """Appliers and reconcilers that are connected: they reckon with the old number of lanes."""
+
+RUNS: Final = f"""
+SELECT count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND granted AND classid = {LOCK_SPACE} AND objsubid = 2
+  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""  # noqa: S608 (a number of ours)
+"""Runs under way: they reckon with it, too. A verify is not among the writers until it finds something to repair."""
 
 BY_LANE: Final = ("leads", "shown")
 """Tables of ours that hold a user's lane."""
@@ -108,6 +116,12 @@ def _held(connection: Connection, conninfo: str, epoch: int, next_seqs: Sequence
     writing = connection.execute(WRITERS).fetchone()
     if writing and writing[0]:
         raise NotDrained(f"an applier or a reconciler is still connected to {place(conninfo)}; stop all of them first")
+    running = connection.execute(RUNS).fetchone()
+    if running and running[0]:
+        raise NotDrained(
+            f"a run of the reconciler, or an adoption of rules, is under way on {place(conninfo)}; stop every"
+            " `reconciler` and `consumer rules adopt` first, cron jobs included"
+        )
     return [row[3] for row in rows]
 
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
+import psycopg
 import pytest
 
 from consumer.store.errors import LaneTaken, NotPrepared
 from consumer.store.lanes import LaneMove, LaneState
 from consumer.store.leads import LeadStore
-from consumer.store.schema.raise_lanes import WRITERS, relane
+from consumer.store.rule_changes import RUN
+from consumer.store.runs import lock_of
+from consumer.store.schema.raise_lanes import LANES_NOW, WRITERS, NotDrained, refuse_unless_drained, relane
 from consumer.store.schema.setup import prepare
+from reconciler.postgres import Postgres
+from reconciler.runs.run_log import LanesChanged, Runs
 from tests.integration.store.databases import row, rows, run
 from tests.integration.store.replayer import LANES, attempt, fail
 from tests.integration.store.test_leads import outcome_of, whole_lead
@@ -157,3 +163,56 @@ def test_raised_lanes_begin_an_epoch_and_take_no_step_of_the_one_before(empty: s
             attempt(zombie, lambda tx: tx.take([move(1, 1, 6)]))
         attempt(raised, lambda tx: tx.take([move(1, 1, 6, epoch=2)]))
         assert raised.lanes([1])[1][:2] == (2, 6)
+
+
+@pytest.mark.parametrize("name", ["verify", RUN], ids=["a run", "an adoption"])
+def test_lanes_are_not_raised_while_somebody_reckons_with_their_number(empty: str, name: str) -> None:
+    run(empty, call_centre_tables())
+    prepare(empty, LANES, 1)
+    drained = [1] * LANES
+    with psycopg.connect(empty, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", lock_of(name))
+        with pytest.raises(NotDrained, match="is under way on store_"):
+            refuse_unless_drained(empty, 1, drained, LANES + 1)
+        with pytest.raises(NotDrained, match="is under way on store_"):
+            relane(empty, 1, drained, 7, LANES + 1)
+    assert row(empty, "SELECT count(*), max(epoch) FROM leadstream.lanes") == (LANES, 1)
+
+
+def test_a_run_that_reckons_with_another_number_of_lanes_does_not_begin(empty: str) -> None:
+    run(empty, call_centre_tables())
+    prepare(empty, LANES, 1)
+    with closing(Postgres(empty)) as book:
+        runs = Runs(book, lanes=LANES)
+        with runs.alone("verify"):
+            pass
+        relane(empty, 1, [1] * LANES, 7, LANES + 1)
+        again = f"there are {LANES + 1} lanes now, and this process began with {LANES}; start it again"
+        with pytest.raises(LanesChanged, match=again), runs.alone("verify"):
+            pytest.fail("it began")
+        with Runs(book, lanes=LANES + 1).alone("verify"):
+            pass
+
+
+def test_a_run_that_begins_while_lanes_are_raised_waits_and_then_knows(empty: str) -> None:
+    run(empty, call_centre_tables())
+    prepare(empty, LANES, 1)
+    begun: list[Exception | None] = []
+
+    def begin() -> None:
+        with closing(Postgres(empty)) as book:
+            try:
+                with Runs(book, lanes=LANES).alone("verify"):
+                    begun.append(None)
+            except LanesChanged as error:
+                begun.append(error)
+
+    thread = threading.Thread(target=begin)
+    with psycopg.connect(empty) as raising:
+        raising.execute(LANES_NOW)
+        thread.start()
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+        until(lambda: rows(empty, waiting) == [(1,)], "it waited")
+        raising.execute("DELETE FROM leadstream.lanes WHERE lane = 1")
+    thread.join(PATIENCE)
+    assert [type(error) for error in begun] == [LanesChanged]
