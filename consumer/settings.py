@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar
@@ -45,10 +46,14 @@ def _text_of(variable: str, path: str) -> str:
 class FileSecretsSource(PydanticBaseSettingsSource):
     """Values from the files that `<NAME>_FILE` variables name, as Docker and Kubernetes mount secrets."""
 
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        super().__init__(settings_cls)
+        self._written = dotenv()
+
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         """The stripped text of the named file, or None. Raises SettingsError where the file cannot be read."""
         variable = field_name.upper()
-        path = file_of(variable)
+        path = file_of(variable, self._written)
         return _text_of(f"{variable}{_FILE}", path) if path else None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -146,15 +151,15 @@ def dotenv() -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(".env", encoding="utf-8").items()}
 
 
-def file_of(variable: str) -> str | None:
+def file_of(variable: str, written: Mapping[str, str] | None = None) -> str | None:
     """The file that a setting is read from, as the environment or else `.env` names it; None where it is from none.
 
-    None, too, where the environment has the value itself.
+    None, too, where the environment has the value itself. `written` is what stands in `.env`, where that was read.
     """
     if os.environ.get(variable):
         return None
     name = f"{variable}{_FILE}"
-    return os.environ.get(name) or dotenv().get(name) or None
+    return os.environ.get(name) or (dotenv() if written is None else written).get(name) or None
 
 
 class MySQLAddress:
@@ -307,7 +312,7 @@ class KafkaSettings(DeploymentSettings):
             variable.removesuffix(_FILE): _text_of(variable, path)
             for variable in {**written, **os.environ}
             if variable.startswith(_KAFKA) and variable.endswith(_FILE)
-            if (path := file_of(variable.removesuffix(_FILE)))
+            if (path := file_of(variable.removesuffix(_FILE), written))
         }
         properties = {
             variable.removeprefix(_KAFKA).lower().replace("_", "."): value
@@ -409,7 +414,7 @@ def refuse_word_lists() -> None:
     written = dotenv()
     found: dict[str, str] = {}
     for name in _WORD_LISTS:
-        path = file_of(name)
+        path = file_of(name, written)
         value = os.environ.get(name) or (_text_of(f"{name}{_FILE}", path) if path else written.get(name))
         if value:
             found[name] = value

@@ -130,6 +130,6 @@ def _shown(value: object) -> str:
 def _origin(name: str, written: dict[str, str]) -> str:
     if name in os.environ:
         return "environment"
-    if path := file_of(name):
+    if path := file_of(name, written):
         return path
     return ".env" if name in written else "default"
