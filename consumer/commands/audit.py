@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from consumer.audit.audit import Audit
 from consumer.settings import DatabaseSettings, SettingsError, load
 from consumer.store.errors import StoreError
+from consumer.store.refusal import reason_of
 from consumer.store.runs import record_audit
 
 log = structlog.get_logger(__name__)
@@ -162,8 +163,10 @@ def recorded_if_it_fails(started: datetime, window: tuple[datetime, datetime], c
             reason = str(error)[:REASON] or type(error).__name__
             try:
                 record_audit(conninfo, started, window, "failed", {}, reason)
-            except (StoreError, psycopg.Error) as refusal:
+            except StoreError as refusal:
                 log.warning("run_not_recorded", run="audit", reason=str(refusal))
+            except psycopg.Error as refusal:
+                log.warning("run_not_recorded", run="audit", reason=reason_of(refusal))
         raise
 
 
