@@ -19,7 +19,7 @@ from consumer.commands import status as status_command
 from consumer.doctor import postgres_facts
 from consumer.doctor.check import Unreachable
 from consumer.store import pooler
-from consumer.store.connection import Sessions, classified, cut_when_stopped, is_waited_for, open_session
+from consumer.store.connection import Connection, Sessions, classified, cut_when_stopped, is_waited_for, open_session
 from consumer.store.errors import NotPrepared, StoreUnavailable
 from tests.support.sockets import accepted, exactly
 from tests.support.waiting import until
@@ -240,7 +240,14 @@ def test_a_pipeline_is_waited_for_only_while_somebody_takes_its_answers(hanging:
 def test_a_pooler_that_answers_no_more_amid_a_probe_holds_nobody_up(
     hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pooler, "PROBE_SECONDS", 0.1)
+    begin = pooler._begin
+
+    def begun(probe: Connection) -> int | None:
+        found = begin(probe)
+        monkeypatch.setattr(pooler, "PROBE_SECONDS", 0.1)
+        return found
+
+    monkeypatch.setattr(pooler, "_begin", begun)
     hanging.pid = PID + 1
     with pytest.raises(NotPrepared, match="a pooler that pools transactions"):
         open_session(hanging.conninfo, "us")
