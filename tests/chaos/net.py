@@ -37,6 +37,8 @@ _TUNED: Final = ["call_centre_queue", "entry_missing"]
 _PAUSE: Final = 0.05
 _ANSWER_SECONDS: Final = 30.0
 _PUBLISHED_SECONDS: Final = 120.0
+_WHOLE_SECONDS: Final = 1800.0
+"""How long a command may take that looks at everybody: after hours of a soak there are hundreds of thousands."""
 _CHECKED: Final = 300
 """Customers asked about in the end."""
 _SETTINGS: Final = {
@@ -98,7 +100,7 @@ class SafetyNet:
             shell = Process(f"net-{command[0]}", "reconciler", list(command), self._env, self._pipeline.folder)
             self._shell = shell
             shell.start()
-            if code := shell.wait():
+            if code := shell.wait(_WHOLE_SECONDS):
                 self._problems.append(f"{' '.join(command)} in the end ended with {code}:\n{shell.tail()}")
 
     def check_answers(self, oracle: Oracle) -> list[str]:
