@@ -122,6 +122,11 @@ RUN_STARTED: Final = scraped(
 VERIFY_DRIFT: Final = scraped(
     "leadstream_verify_drift", "What the last verify found that came to its end.", RECONCILER, kind=KINDS
 )
+AUDIT_DIFFERS: Final = scraped(
+    "leadstream_audit_differs",
+    "Whether the last audit that was not cut short found the binlog and Kafka to differ (1) or to be equal (0).",
+    RECONCILER,
+)
 BACKFILL_DONE: Final = scraped(
     "leadstream_backfill_done_ratio", "How much of the users the newest backfill has done, from 0 to 1.", RECONCILER
 )
@@ -291,7 +296,7 @@ class Monitored(Collector):
             yield _known(measure, value)
 
     def _runs(self, seen: Snapshot, switched_off: Collection[str]) -> Iterator[GaugeMetricFamily]:
-        """How runs ended, which are under way, what verify found, and how far a backfill is."""
+        """How runs ended, which are under way, what verify and audit found, and how far a backfill is."""
         outcomes, started, drift = RUN_OUTCOME.family(), RUN_STARTED.family(), VERIFY_DRIFT.family()
         for name, state in seen.runs.items():
             if name in switched_off:
@@ -303,6 +308,7 @@ class Monitored(Collector):
             drift.add_metric([kind], seen.verify_drift.get(kind, 0))
         filled = seen.runs.get(backfill.NAME)
         yield from (outcomes, started, drift, _known(BACKFILL_DONE, filled.share if filled else None))
+        yield _known(AUDIT_DIFFERS, None if seen.audit_differs is None else float(seen.audit_differs))
 
     def _kept(self, seen: Snapshot, stream: StreamSeen) -> Iterator[GaugeMetricFamily]:
         """How long what is not read or applied yet will be there."""

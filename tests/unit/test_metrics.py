@@ -127,7 +127,7 @@ def test_runs_are_told_by_how_they_ended_and_what_nobody_waits_for_is_not() -> N
         "backfill": RunState("stopped", started, True, 150, 101, 200),
         "age": RunState("failed", started, running=True),
     }
-    snapshot = Snapshot(store_up=True, runs=runs, verify_drift={"queue": 3}, rechecks_refused=2)
+    snapshot = Snapshot(store_up=True, runs=runs, verify_drift={"queue": 3}, audit_differs=True, rechecks_refused=2)
     with reconciler_told(snapshot, StreamSeen(), off=["age"]) as (told,):
         assert 'leadstream_run_outcome{outcome="drift",run="verify"} 1.0' in told
         assert 'leadstream_run_outcome{outcome="stopped",run="backfill"} 1.0' in told
@@ -135,6 +135,7 @@ def test_runs_are_told_by_how_they_ended_and_what_nobody_waits_for_is_not() -> N
         assert 'leadstream_run_started_timestamp_seconds{run="verify"} 0.0' in told
         assert 'leadstream_verify_drift{kind="queue"} 3.0' in told
         assert 'leadstream_verify_drift{kind="signature"} 0.0' in told
+        assert "leadstream_audit_differs 1.0" in told
         assert "leadstream_backfill_done_ratio 0.5" in told
         assert "leadstream_rechecks_refused 2.0" in told
         assert 'leadstream_mode{mode="shadow"} 1.0' in told

@@ -234,11 +234,8 @@ CASES: Final = (
         {"run": "audit"},
     ),
     Case(
-        "AuditDiffers", "3h", {
-            'leadstream_run_outcome{run="audit", outcome="ok"}': None,
-            'leadstream_run_outcome{run="audit", outcome="drift"}': "_ _ 1x{n}",
-        },
-        "page", "the last audit found rows of the binlog that are missing or different in Kafka.",
+        "AuditDiffers", "3h", {"leadstream_audit_differs": "0 0 1x{n}"}, "page",
+        "the last audit that was not cut short found rows of the binlog that are missing or different in Kafka.",
     ),
     Case(
         "RunFailing", "80m", {'leadstream_run_outcome{run="rechecks", outcome="failed"}': "1x{n}"}, "warn",

@@ -436,6 +436,8 @@ def test_what_is_unresolved_is_told_from_postgresql_by_whichever_process_it_came
     world.pg(run, "verify", timedelta(hours=2), "drift", '{"drift": {"queue": 2}}', None)
     world.pg(run, "verify", timedelta(hours=1), "failed", '{"drift": {"queue": 1}}', None)
     world.pg(run, "verify", timedelta(minutes=9), "running", "{}", None)
+    world.pg(run, "audit", timedelta(hours=2), "drift", "{}", None)
+    world.pg(run, "audit", timedelta(hours=1), "failed", "{}", None)
     world.pg(run, "backfill", timedelta(hours=1), "stopped", '{"first_user": 1, "last_user": 200}', 50)
     with serving(world, SWEEPS="new-users", RECHECK_SECONDS="3600", SHADOW_MODE="true") as served:
         wanted = (
@@ -444,6 +446,7 @@ def test_what_is_unresolved_is_told_from_postgresql_by_whichever_process_it_came
             'leadstream_run_outcome{deployment="leadstream",outcome="stopped",run="backfill"} 1.0',
             'leadstream_run_started_timestamp_seconds{deployment="leadstream",run="backfill"} 0.0',
             'leadstream_verify_drift{deployment="leadstream",kind="queue"} 2.0',
+            'leadstream_audit_differs{deployment="leadstream"} 1.0',
             'leadstream_backfill_done_ratio{deployment="leadstream"} 0.25',
             'leadstream_mode{deployment="leadstream",mode="shadow"} 1.0',
             'leadstream_mode{deployment="leadstream",mode="sweeps_off"} 1.0',
