@@ -124,7 +124,7 @@ VERIFY_DRIFT: Final = scraped(
 )
 AUDIT_DIFFERS: Final = scraped(
     "leadstream_audit_differs",
-    "Whether the last audit that was not cut short found the binlog and Kafka to differ (1) or to be equal (0).",
+    "Whether the last audit that was not cut short found the binlog and Kafka to differ (1); else 0.",
     RECONCILER,
 )
 BACKFILL_DONE: Final = scraped(

@@ -166,7 +166,7 @@ class Snapshot:
     verify_drift: Mapping[str, int] = field(default_factory=dict)
     """What the last verify found that came to its end, by kind."""
     audit_differs: bool | None = None
-    """Whether the last audit that found anything out found differences; None where none did."""
+    """Whether the last audit that found anything out found differences; None before anybody looked."""
     replica_lag: float | None = None
     binlog_retention: float | None = None
     """For how long (s) the server keeps its binlogs; infinite where it never purges by itself."""
@@ -310,7 +310,7 @@ class ServerMonitor:
             store_up=bool(lanes), store_error=missing, store_failed=False,
             lanes=lanes, rechecks_due=rechecks.due, rechecks_waiting=rechecks.waiting,
             rechecks_refused=rechecks.refused, dead_letters=letters, runs=states, verify_drift=drift,
-            audit_differs=audited[0] if audited else None,
+            audit_differs=audited == (True,),
         )  # fmt: skip
         return lanes, seen_at
 
