@@ -49,6 +49,7 @@ ASKED: dict[ModuleType, dict[str, Any]] = {
         "STREAMED": [],
         "RUN_STATES": [list(RUN_NAMES)],
         "VERIFIED": [],
+        "AUDITED": [],
     },
     schedule: {"SEEN_TO": ["new-users", EARLIER], "DUE": []},
     aging: {
