@@ -253,7 +253,7 @@ class Repairer:
                     return
                 left = len(there) if self.dry_run else len(there) - len(due)
                 seen.update(due)
-                self._compare(due)
+                self.check(due)
                 self.resolve()
                 self.tally.rechecks += len(due)
         finally:
@@ -263,22 +263,31 @@ class Repairer:
         """Compares these users: their checksums first, row by row where that differs; what differs waits for `resolve`.
 
         `known` is what the replica holds of them, where the caller knows that already. Leads that
-        the stream left to a live read are settled at once where it has brought all that the read surely holds.
+        the stream left to a live read are settled at once where it has brought all that the read surely holds. Rechecks of
+        those that are in step are struck off.
 
         Raises SourceError, StoreError and Stopped, all between two batches.
         """
         for chunk in batches(user_ids, CHECKSUMS_AT_ONCE):
             if self._stop.is_set():
                 raise Stopped
-            live: Checksums = {} if known is None else known
-            for _, part in self._readable(self.replica.checksums, chunk if known is None else []):
-                live.update(part)
+            live, unread = (known, set[int]()) if known is not None else self._checksums(chunk)
             held = self.postgres.checksums(chunk)
-            misjudged = set(self.postgres.misjudged(chunk))
-            doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in misjudged]
-            self.tally.checked += len(chunk) - len(doubtful)
-            self.tally.in_step += len(chunk) - len(doubtful)
+            suspects = unread.union(self.postgres.misjudged(chunk))
+            doubtful = [user for user in chunk if live.get(user) != held.get(user) or user in suspects]
+            in_step = set(chunk).difference(doubtful)
+            self.tally.checked += len(in_step)
+            self.tally.in_step += len(in_step)
+            self._done(in_step)
             self._compare(doubtful)
+
+    def _checksums(self, user_ids: Sequence[int]) -> tuple[Checksums, set[int]]:
+        """What the replica holds of users, and those for whom it computes nothing: their rows tell why."""
+        live: Checksums = {}
+        unread: set[int] = set()
+        for _, part in readable(self.replica.checksums, user_ids, lambda user, _: unread.add(user), self._stop):
+            live.update(part)
+        return live, unread
 
     def _compare(self, user_ids: Iterable[int]) -> None:
         """Compares users row by row."""
@@ -572,7 +581,7 @@ class Repairer:
         if not self.dry_run:
             self._transact(lambda tx: ask_later(tx, user_ids, why, doubled=doubled))
 
-    def _done(self, user_ids: Sequence[int]) -> None:
+    def _done(self, user_ids: Collection[int]) -> None:
         if user_ids and self._rechecking and not self.dry_run:
             self._transact(lambda tx: tx.done_rechecks(user_ids))
 
