@@ -518,7 +518,9 @@ class LeadTransaction:
                     restarted.add(user_id)
             elif lead is not None and lead.queue_type is not None and lead.judge_after != NEVER:
                 passed.add(user_id)
-                changes[user_id] = _whole_change(lead, lead.queue_type, entered=lead.queue_type is not shown.queue_type)
+                again = self._is_restarted(outcome.queue_changes.get(user_id))
+                entered = again or lead.queue_type is not shown.queue_type
+                changes[user_id] = _whole_change(lead, lead.queue_type, entered=entered)
         converted = {conversion.user_id for conversion in outcome.conversions}
         held = self._held(converted.union(changes) if self._past_held else passed)
         owed = [changes.pop(user_id) for user_id in sorted(held.intersection(changes))]
@@ -551,10 +553,14 @@ class LeadTransaction:
     def show(self, presents: Iterable[Present]) -> int:
         """Shows leads that were asked for by `load` where a live read puts them, until their lanes have passed it.
 
-        Stints, conversions and what we hold stay the stream's. Those that history has there already, and those whose
-        lanes have passed the read meanwhile, are left alone; returns how many others there are.
+        Stints, conversions and what we hold stay the stream's. Those that history has there already, those whose lanes
+        have passed the read meanwhile, and those of whom somebody holds a row, are left alone; returns how many others
+        there are.
         """
         ahead = self._ahead(presents)
+        if self._past_held and not self._shadow:
+            held = self._held(present.user_id for present in ahead)
+            ahead = [present for present in ahead if present.user_id not in held]
         if ahead and not self._shadow:
             self._execute(
                 sql.SHOW,
@@ -563,10 +569,7 @@ class LeadTransaction:
                 queue_type=texts([present.queue_type for present in ahead]),
                 until_version=bigints([present.until_version for present in ahead]),
             )
-            changes = {present.user_id: self._shown_change(present) for present in ahead}
-            for user_id in self._held(changes) if self._past_held else ():
-                del changes[user_id]
-            self._write_effects([], changes.values())
+            self._write_effects([], [self._shown_change(present) for present in ahead])
         return len(ahead)
 
     def _ahead(self, presents: Iterable[Present]) -> list[Present]:

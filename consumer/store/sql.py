@@ -550,7 +550,7 @@ reads the whole table (clauselist_selectivity in PostgreSQL's clausesel.c).
 
 SHOW: Final = f"""
 INSERT INTO leadstream.shown AS held (user_id, lane, queue_type, until_version, score)
-SELECT present.user_id, present.lane, present.queue_type, present.until_version, score.current_score
+SELECT present.user_id, present.lane, present.queue_type, present.until_version, coalesce(score.current_score, 0)
 FROM {_batch("present", user_id="bigint", lane="int", queue_type="text", until_version="bigint")}
 LEFT JOIN user_call_scores AS score ON score.user_id = present.user_id
 ON CONFLICT (user_id) DO UPDATE
@@ -559,7 +559,8 @@ SET lane = excluded.lane, queue_type = excluded.queue_type,
     until_version = greatest(held.until_version, excluded.until_version),
     score = coalesce(held.score, excluded.score)
 """
-"""Queues by a live read, and since when; the score is remembered as it was when the first of them was shown."""
+"""Queues by a live read, and since when; the score is remembered as it was when the first of them was shown: 0 where there
+was none, as what agents bring it to from here on is earned in the queue that they see."""
 
 RESTART: Final = f"""
 UPDATE leadstream.shown SET score = 0 FROM {_batch("entered", user_id="bigint")} WHERE shown.user_id = entered.user_id
@@ -577,7 +578,7 @@ SELECT user_id, lane, queue_type, 0, CASE WHEN restarted THEN 0 END
 FROM {_batch("owed", user_id="bigint", lane="int", queue_type="text", restarted="boolean")}
 ON CONFLICT (user_id) DO UPDATE
 SET score = CASE WHEN excluded.score IS NOT NULL OR held.until_version > 0 THEN excluded.score ELSE held.score END,
-    until_version = 0
+    queue_type = excluded.queue_type, until_version = 0
 """
 """Leads whose rows at the call centre are held by somebody: they are seen there as history has it when that is over.
 

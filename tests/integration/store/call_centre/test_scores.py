@@ -14,7 +14,7 @@ import pytest
 from consumer.leads.model import QueueType, Row
 from consumer.store.leads import LeadStore, Present
 from tests.integration.store.databases import rows, run
-from tests.integration.store.replayer import LANES, Replayer, requirement, user
+from tests.integration.store.replayer import LANES, Replayer, claim, requirement, user
 
 Transaction = list[tuple[Row | None, Row | None]]
 
@@ -102,3 +102,82 @@ def test_a_shown_lead_that_its_lane_passes_while_its_row_is_held_is_owed(replaye
     replayer.commit(1, [(user(1, "file-1"), user(1, "file-1"))])
     assert rows(database, "SELECT current_queue_type FROM user_call_scores") == [("none",)]
     assert rows(database, "SELECT * FROM leadstream.shown") == []
+
+
+def test_whom_a_read_showed_first_earns_nothing_with_what_agents_did_behind_the_signature(
+    replayer: Replayer, database: str
+) -> None:
+    """Nobody knew the customer before the read: the score that agents made in the queue shown is that queue's."""
+    read_at = replayer.now + 2 * SECOND + SECOND // 2
+    show(database, QueueType.REQUIREMENTS_OUTSTANDING, read_at)
+    run(database, SCORE, 12)
+    show(database, QueueType.REQUIREMENTS_OUTSTANDING, read_at)
+    replayer.commit(1, [(None, user(1)), (None, claim(1, 1))], SIGNING)
+    replayer.commit(1, HANDING_IN)
+    assert rows(database, EARNED) == [("signature_obtained", 0), ("requirements_completed", 12)]
+
+
+def test_a_present_that_cannot_be_shown_for_a_held_row_begins_the_score_again_once_it_can(
+    replayer: Replayer, database: str
+) -> None:
+    replayer.register(1)
+    run(database, SCORE, 57)
+    present = Present(1, QueueType.REQUIREMENTS_OUTSTANDING, replayer.now + SECOND + SECOND // 2)
+    with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps:
+        with psycopg.connect(database) as agent:
+            agent.execute("SELECT FROM user_call_scores FOR UPDATE")
+            with sweeps.transaction(past_held=True) as tx:
+                tx.load([1])
+                assert tx.show([present]) == 0, "a row that somebody holds is left for another time"
+        with sweeps.transaction(past_held=True) as tx:
+            tx.load([1])
+            assert tx.show([present]) == 1
+    assert rows(database, "SELECT current_queue_type, current_score FROM user_call_scores") == [
+        ("requirements_outstanding", 0)
+    ]
+
+
+OWING_AGAIN: Final[Transaction] = [(None, requirement(1, 11))]
+
+
+@pytest.mark.parametrize("batches", [[[HANDING_IN, OWING_AGAIN]], [[HANDING_IN], [OWING_AGAIN]]])
+def test_a_queue_that_history_enters_again_behind_the_read_begins_at_0(
+    replayer: Replayer, database: str, batches: Sequence[Sequence[Transaction]]
+) -> None:
+    replayer.register(1)
+    run(database, SCORE, 57)
+    read_at = replayer.now + SECOND + SECOND // 2
+    show(database, QueueType.REQUIREMENTS_OUTSTANDING, read_at)
+    run(database, SCORE, 12)
+    replayer.commit(1, SIGNING)
+    for batch in batches:
+        run(database, "UPDATE leadstream.lanes SET version = greatest(version, %s)", read_at + 5 * SECOND)
+        replayer.commit(1, *batch)
+    assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", 12)]
+    assert rows(database, "SELECT current_queue_type, current_score FROM user_call_scores") == [
+        ("requirements_outstanding", 0)
+    ]
+
+
+@pytest.mark.parametrize("shown", [False, True])
+@pytest.mark.parametrize("batches", [[[HANDING_IN, OWING_AGAIN]], [[HANDING_IN], [OWING_AGAIN]]])
+def test_a_queue_that_history_enters_again_while_the_row_is_held_begins_at_0(
+    replayer: Replayer, database: str, batches: Sequence[Sequence[Transaction]], shown: bool
+) -> None:
+    replayer.register(1)
+    run(database, SCORE, 57)
+    read_at = replayer.now + SECOND + SECOND // 2
+    if shown:
+        show(database, QueueType.REQUIREMENTS_OUTSTANDING, read_at)
+    replayer.commit(1, SIGNING)
+    run(database, SCORE, 12)
+    with psycopg.connect(database) as agent:
+        agent.execute("SELECT FROM user_call_scores FOR UPDATE")
+        for batch in batches:
+            run(database, "UPDATE leadstream.lanes SET version = greatest(version, %s)", read_at + 5 * SECOND)
+            replayer.commit(1, *batch, past_held=True)
+    replayer.commit(1, [(user(1, "file-1"), user(1, "file-1"))], past_held=True)
+    assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", 12)]
+    assert rows(database, "SELECT current_queue_type, current_score FROM user_call_scores") == [
+        ("requirements_outstanding", 0)
+    ]
