@@ -559,8 +559,10 @@ SET lane = excluded.lane, queue_type = excluded.queue_type,
     until_version = greatest(held.until_version, excluded.until_version),
     score = coalesce(held.score, excluded.score)
 """
-"""Queues by a live read, and since when; the score is remembered as it was when the first of them was shown: 0 where there
-was none, as what agents bring it to from here on is earned in the queue that they see."""
+"""Queues by a live read, and since when; the score is remembered as it was when the first of them was shown.
+
+It is 0 where there was none: what agents bring it to from here on is earned in the queue that they see.
+"""
 
 RESTART: Final = f"""
 UPDATE leadstream.shown SET score = 0 FROM {_batch("entered", user_id="bigint")} WHERE shown.user_id = entered.user_id

@@ -262,9 +262,9 @@ class Repairer:
     def check(self, user_ids: Iterable[int], known: Checksums | None = None) -> None:
         """Compares these users: their checksums first, row by row where that differs; what differs waits for `resolve`.
 
-        `known` is what the replica holds of them, where the caller knows that already. Leads that
-        the stream left to a live read are settled at once where it has brought all that the read surely holds. Rechecks of
-        those that are in step are struck off.
+        `known` is what the replica holds of them, where the caller knows that already. Leads that the stream left to a
+        live read are settled at once where it has brought all that the read surely holds. Rechecks of those that are in
+        step are struck off.
 
         Raises SourceError, StoreError and Stopped, all between two batches.
         """
