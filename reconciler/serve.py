@@ -19,6 +19,7 @@ from consumer.process import release
 from consumer.settings import DeadLetterSettings, SettingsError, file_of, load
 from consumer.stopping import Stop
 from consumer.store.processes import Presence
+from consumer.tuning import share_arenas
 from reconciler import metrics
 from reconciler.monitor.kafka import KafkaMonitor
 from reconciler.monitor.servers import ServerMonitor
@@ -49,6 +50,7 @@ SWITCH_SECONDS: Final = 0.001
 def serve(settings: Settings, serving: ServeSettings, aging: AgingSettings, stop: Stop) -> bool:
     """Serves until `stop`; returns whether it failed. Raises SettingsError where the address cannot be had."""
     log.info("process_starting", process=RECONCILER, version=release())
+    share_arenas()
     _log_through_structlog()
     sys.setswitchinterval(SWITCH_SECONDS)
     listening = _listen(serving)
