@@ -47,4 +47,4 @@ def test_a_mysql_that_hangs_does_not_get_the_reconciler_killed(seconds: float) -
 
 def test_the_unit_of_the_reconciler_has_as_long_as_its_pod() -> None:
     page = (PROJECT / "docs" / "how-to" / "deploying.md").read_text()
-    assert re.findall(r"the reconciler's has `TimeoutStopSec=(\d+)`", page) == [f"{pod('reconciler'):.0f}"]
+    assert re.findall(r"the reconciler's has\s`TimeoutStopSec=(\d+)`", page) == [f"{pod('reconciler'):.0f}"]
