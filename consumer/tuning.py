@@ -41,8 +41,8 @@ def give_back_large_blocks() -> None:
 def share_arenas() -> None:
     """Has many threads share ARENAS arenas; to be called before they begin, and of no effect beside another libc.
 
-    What a thread frees stays in its arena for the next one. Behind an outage with 94,000 rechecks `reconciler serve`
-    had 217 MB with an arena for each of its threads, 167 with two (`make soak HOURS=2`).
+    What a thread frees stays in its arena. Behind outages with some 90,000 rechecks `reconciler serve` had 217 MB with
+    as many as it liked, 167 with two, in one run each (`make soak HOURS=2`).
     """
     _mallopt(_M_ARENA_MAX, ARENAS)
 

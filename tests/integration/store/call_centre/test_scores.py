@@ -21,7 +21,9 @@ Transaction = list[tuple[Row | None, Row | None]]
 SECOND: Final = 1_000_000
 SIGNING: Final[Transaction] = [(user(1), user(1, "file-1")), (None, requirement(1, 10))]
 HANDING_IN: Final[Transaction] = [(requirement(1, 10), requirement(1, 10, "approved"))]
+OWING_AGAIN: Final[Transaction] = [(None, requirement(1, 11))]
 SCORE: Final = "UPDATE user_call_scores SET current_score = %s"
+SEEN: Final = "SELECT current_queue_type, current_score FROM user_call_scores"
 EARNED: Final = "SELECT conversion_type, final_score FROM conversions ORDER BY converted_at"
 
 
@@ -132,12 +134,7 @@ def test_a_present_that_cannot_be_shown_for_a_held_row_begins_the_score_again_on
         with sweeps.transaction(past_held=True) as tx:
             tx.load([1])
             assert tx.show([present]) == 1
-    assert rows(database, "SELECT current_queue_type, current_score FROM user_call_scores") == [
-        ("requirements_outstanding", 0)
-    ]
-
-
-OWING_AGAIN: Final[Transaction] = [(None, requirement(1, 11))]
+    assert rows(database, SEEN) == [("requirements_outstanding", 0)]
 
 
 @pytest.mark.parametrize("batches", [[[HANDING_IN, OWING_AGAIN]], [[HANDING_IN], [OWING_AGAIN]]])
@@ -154,9 +151,7 @@ def test_a_queue_that_history_enters_again_behind_the_read_begins_at_0(
         run(database, "UPDATE leadstream.lanes SET version = greatest(version, %s)", read_at + 5 * SECOND)
         replayer.commit(1, *batch)
     assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", 12)]
-    assert rows(database, "SELECT current_queue_type, current_score FROM user_call_scores") == [
-        ("requirements_outstanding", 0)
-    ]
+    assert rows(database, SEEN) == [("requirements_outstanding", 0)]
 
 
 @pytest.mark.parametrize("shown", [False, True])
@@ -178,6 +173,4 @@ def test_a_queue_that_history_enters_again_while_the_row_is_held_begins_at_0(
             replayer.commit(1, *batch, past_held=True)
     replayer.commit(1, [(user(1, "file-1"), user(1, "file-1"))], past_held=True)
     assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", 12)]
-    assert rows(database, "SELECT current_queue_type, current_score FROM user_call_scores") == [
-        ("requirements_outstanding", 0)
-    ]
+    assert rows(database, SEEN) == [("requirements_outstanding", 0)]
