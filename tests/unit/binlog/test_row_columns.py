@@ -60,6 +60,7 @@ INTEGERS = [
 NUMBERS = [
     *INTEGERS,
     (column(_V, C.YEAR), b"\x7c", "2024"),
+    (column(_V, C.YEAR), b"\xff", "2155"),
     (column(_V, C.YEAR), b"\0", "0"),
     (column(_V, C.FLOAT, 4), bytes.fromhex("cdcccc3d"), "0.1"),
     (column(_V, C.DOUBLE, 8), bytes.fromhex("00000000000004c0"), "-2.5"),
