@@ -328,8 +328,11 @@ def test_whose_rows_were_held_is_seen_where_history_has_them_when_they_are_free(
     world.unseen = [1, 2, 3]
     world.refused = {2: RowLocked("held")}
     repairer = world.repairer()
-    repairer.show_history()
+    with capture_logs() as lines:
+        repairer.show_history()
+    assert lines == [{"event": "history_not_shown", "log_level": "error", "user_id": 2, "reason": "held"}]
     assert world.loaded == [[1, 2, 3], [1], [2, 3], [2], [3]]
+    assert set(world.past_held) == {True}
     assert [outcome.leads for outcome in world.written] == [{}, {}]
     assert counts(repairer.tally)["refused"] == {"held": 1}
     world.repairer(dry_run=True).show_history()
@@ -490,6 +493,16 @@ def test_rechecks_of_whom_the_stream_has_brought_everything_are_struck_off_by_th
     assert counts(repairer.tally) == {"checked": 5, "in_step": 5, "rechecks": 5}
     assert (sorted(world.done), world.due, world.read) == ([1, 2, 3, 4, 5], [], [])
     assert world.asked_checksums == [[1, 2, 3, 4, 5]]
+
+
+def test_a_recheck_of_whom_only_the_rows_show_to_be_in_step_is_struck_off(world: BothSides) -> None:
+    world.customer(1)
+    world.misjudged = {1}
+    world.due = [1]
+    repairer = world.repairer()
+    repairer.recheck_due()
+    assert counts(repairer.tally) == {"checked": 1, "in_step": 1, "rechecks": 1}
+    assert (world.done, world.due, world.read) == ([1], [], [[1]])
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -693,7 +706,22 @@ def test_entries_that_another_session_holds_are_left_for_later(world: BothSides)
         "entries_repaired": 1, "left_to_recheck": 1, "drift": {"entry_stale": 1, "entry_double": 1},
         "drift_users": [2],
     }  # fmt: skip
-    assert [(line["event"], line["user_ids"]) for line in lines] == [("entries_repaired", [2]), ("entries_held", [1])]
+    assert lines == [
+        {
+            "event": "entries_repaired",
+            "log_level": "warning",
+            "count": 1,
+            "user_ids": [2],
+            "kinds": {"entry_stale": 1, "entry_double": 1},
+        },
+        {
+            "event": "entries_held",
+            "log_level": "info",
+            "count": 1,
+            "user_ids": [1],
+            "reason": "another session holds their rows",
+        },
+    ]
 
 
 def test_entries_that_others_put_right_meanwhile_are_not_counted(world: BothSides) -> None:
