@@ -47,6 +47,17 @@ def share_arenas() -> None:
     _mallopt(_M_ARENA_MAX, ARENAS)
 
 
+def give_back_freed() -> None:
+    """Gives whole pages that were freed back to the system, all arenas' (malloc_trim(3)); nothing beside another libc.
+
+    Of itself glibc gives back only what lies at an arena's end. An applier that had caught up with 100 s of outage
+    had 194 MB, one beside it that did this every five seconds 123 MB, for 0.3 to 1.1 ms each time (one run of both).
+    """
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
+
+
 def _mallopt(parameter: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -33,6 +33,7 @@ from consumer.stream.ends import ends_in_kafka
 from consumer.stream.errors import ConsumerFailed, KafkaLost, KafkaRefused, NotCoPartitioned
 from consumer.stream.topic_fit import uneven
 from consumer.stream.topics import LANE_TOPICS, lane_topics
+from consumer.tuning import give_back_freed
 
 POLL_SECONDS: Final = 0.1
 """Longest wait for a message before the thread looks at other duties; also how soon it notices the end."""
@@ -49,7 +50,7 @@ LOOK_SECONDS: Final = 0.5
 HAND_OVER_SECONDS: Final = 20.0
 """How long a revocation waits for the batch at hand, so that the next owner finds the lane settled."""
 REPORT_SECONDS: Final = 5.0
-"""How often Kafka gets offsets, for lag tools."""
+"""How often Kafka gets offsets, for lag tools, and the system the memory that was freed."""
 
 log: Final = structlog.get_logger()
 
@@ -216,6 +217,7 @@ class LaneStream:
         if now >= self._reported_at + REPORT_SECONDS:
             self._reported_at = now
             self._report_offsets()
+            give_back_freed()
 
     def _gather(self, numbers: Iterable[int]) -> None:
         """Pops what is in order into the batch that comes next; waits while that one is full."""

@@ -1,4 +1,4 @@
-"""How many arenas the threads of a process have."""
+"""How many arenas the threads of a process have, and what they keep."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import pytest
 
 from consumer.tuning import ARENAS
 
+GLIBC: Final = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="arenas, malloc_info and malloc_trim are glibc's"
+)
 THREADS: Final = 12
 COUNT: Final = f"""
 import ctypes, re, sys, tempfile, threading
@@ -36,16 +39,44 @@ with tempfile.TemporaryFile() as told:
     print(len(re.findall(rb"<heap nr", told.read())))
 """
 
+BLOCKS: Final = 50_000
+KEPT: Final = f"""
+import ctypes, os
+from consumer.tuning import give_back_freed
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+def rss():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+blocks = [libc.malloc(1000) for _ in range({BLOCKS})]
+for block in blocks:
+    ctypes.memset(block, 1, 1000)
+for block in blocks[:-1]:
+    libc.free(block)
+before = rss()
+give_back_freed()
+print(before - rss())
+"""
+"""The last block, which stays, lies behind all that were freed."""
+
 
 def arenas(how: str) -> int:
     """How many a process has whose threads have all allocated something."""
     environment = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
-    command = [sys.executable, "-c", COUNT, how]
-    told = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
-    return int(told.stdout)
+    return told([sys.executable, "-c", COUNT, how], environment)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="arenas and malloc_info are glibc's")
+def told(command: list[str], environment: dict[str, str]) -> int:
+    """The number that a process prints."""
+    return int(subprocess.run(command, env=environment, capture_output=True, check=True, text=True).stdout)
+
+
+@GLIBC
 def test_threads_share_a_few_arenas() -> None:
     assert arenas("by default") > ARENAS
     assert arenas("shared") <= ARENAS
+
+
+@GLIBC
+def test_pages_that_were_freed_before_a_block_that_stays_are_given_back() -> None:
+    assert told([sys.executable, "-c", KEPT], dict(os.environ)) > 0.9 * BLOCKS * 1000

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from confluent_kafka import Consumer
 
+from consumer.applier import group_member
 from consumer.applier.applier import apply, apply_forever
 from consumer.applier.batches import Batch
 from consumer.applier.group_member import LaneStream
@@ -19,6 +21,7 @@ from consumer.store.leads import LeadStore
 from tests.integration.applier.scribe import Scribe
 from tests.integration.applier.world import ApplierWorld, faults, live
 from tests.servers import Servers
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.servers
 
@@ -42,15 +45,17 @@ class Overtaken:
             yield batch
 
 
+def positions(world: ApplierWorld, numbers: Sequence[int]) -> dict[int, LaneState]:
+    """Where lanes stand."""
+    with LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as store:
+        return store.lanes(numbers)
+
+
 def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_again_from_there(
     world: ApplierWorld,
 ) -> None:
     customers = range(1, 101)
     stop = threading.Event()
-
-    def positions(numbers: Sequence[int]) -> dict[int, LaneState]:
-        with LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as store:
-            return store.lanes(numbers)
 
     def finish() -> None:
         live(world.scribe, customers)
@@ -62,7 +67,7 @@ def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_a
     with (
         LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as store,
         LeadStore(world.postgres_url, world.lanes, shadow=False, source="stream") as other,
-        LaneStream(world.kafka, settings, positions, stop) as stream,
+        LaneStream(world.kafka, settings, partial(positions, world), stop) as stream,
     ):
         overtaken = Overtaken(stream, other)
         writer.start()
@@ -70,6 +75,14 @@ def test_a_batch_that_another_applier_has_applied_is_dropped_and_the_lane_read_a
         writer.join()
     assert overtaken.overtaken > 3
     assert faults(world, customers) == []
+
+
+def test_what_was_freed_is_given_back_again_and_again(world: ApplierWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = threading.Semaphore(0)
+    monkeypatch.setattr(group_member, "REPORT_SECONDS", 0.01)
+    monkeypatch.setattr(group_member, "give_back_freed", times.release)
+    with LaneStream(world.kafka, ApplierSettings(), partial(positions, world), threading.Event()):
+        assert all(times.acquire(timeout=PATIENCE) for _ in range(3))
 
 
 def test_kafka_killed_and_started_again_costs_nothing(servers: Servers, tmp_path: Path) -> None:
