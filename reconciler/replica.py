@@ -250,7 +250,11 @@ class ReplicaReads:
     def binlog_retention(self) -> float | None:
         """For how long (s) the server keeps its binlogs; None where it does not tell. Raises ConnectionLost."""
         try:
-            return retention.retention_seconds(dict(self._run(retention.STATEMENT)))
+            variables = dict(self._run(retention.STATEMENT))
+            if not retention.is_rds(variables):
+                return retention.retention_seconds(variables)
+            rows = self._run(retention.RDS_HOURS)
+            return retention.retention_seconds(variables, retention.hours_of(rows[0][0] if rows else None))
         except (LoginRefused, NotThere):
             return None
 

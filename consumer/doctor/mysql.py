@@ -16,7 +16,7 @@ from consumer.doctor.check import Check, State, judged, offset
 from consumer.doctor.mysql_facts import MySQLFacts, Row, View
 from consumer.local_time import HINT, Created, misdated
 from consumer.local_time import sentence as off_sentence
-from consumer.mysql.retention import retention_seconds
+from consumer.mysql.retention import RDS_MOST_HOURS, is_rds, retention_seconds
 from consumer.stream.checkpoint import Checkpoint
 from consumer.versions import age, ahead_seconds
 
@@ -87,7 +87,15 @@ def _version(facts: MySQLFacts) -> Check:
 def _log_bin(facts: MySQLFacts) -> Check:
     off = facts.variables.get("log_bin") != "ON"
     sentence = f"{facts.place} writes {'no' if off else 'a'} binlog"
-    return _check("log_bin", off, sentence, "put log_bin=binlog below [mysqld] and restart the server")
+    hint = "put log_bin=binlog below [mysqld] and restart the server"
+    return _check("log_bin", off, sentence, _RDS_BACKUPS if is_rds(facts.variables) else hint)
+
+
+_RDS_BACKUPS: Final = (
+    "have RDS keep automated backups of this instance for a day at least (Aurora: set binlog_format to ROW in the"
+    " cluster's parameter group)"
+)
+"""What makes servers of Amazon's write a binlog, replicas too."""
 
 
 def _row_settings(facts: MySQLFacts) -> Iterator[Check]:
@@ -98,7 +106,12 @@ def _row_settings(facts: MySQLFacts) -> Iterator[Check]:
 
 
 def _set(facts: MySQLFacts, name: str, value: str) -> str:
-    """The statement that sets a variable; MariaDB cannot persist it, so it wants a line in its configuration too."""
+    """The statement that sets a variable; MariaDB cannot persist it, so it wants a line in its configuration too.
+
+    At Amazon nobody may execute one.
+    """
+    if is_rds(facts.variables):
+        return f"set {name} to {value} in the instance's parameter group (Aurora: in the cluster's)"
     return f"SET {'GLOBAL' if facts.mariadb else 'PERSIST'} {name} = {value}"
 
 
@@ -115,7 +128,8 @@ def _replica_updates(facts: MySQLFacts) -> Check:
         f"{facts.place} is a replica and {'writes' if on else 'does not write'} its source's changes to its binlog"
     )
     name = "log_slave_updates" if facts.mariadb else "log_replica_updates"
-    return _check("log_replica_updates", not on, sentence, f"put {name}=ON below [mysqld] and restart the server")
+    hint = f"put {name}=ON below [mysqld] and restart the server"
+    return _check("log_replica_updates", not on, sentence, _RDS_BACKUPS if is_rds(facts.variables) else hint)
 
 
 def _filters(facts: MySQLFacts) -> Check:
@@ -192,20 +206,28 @@ def _indexes(facts: MySQLFacts) -> Iterator[Check]:
 
 
 def _retention(facts: MySQLFacts, reader: ReaderFacts) -> Check:
-    seconds = retention_seconds(facts.variables)
+    seconds = retention_seconds(facts.variables, facts.rds_hours)
     lag = reader.lag_seconds
+    if seconds is None:
+        account = facts.account
+        sentence = f"{facts.place} is Amazon's and keeps binlogs by a setting of its own, which {account} may not see"
+        return _check("retention", State.WARNING, sentence, f"GRANT SELECT ON mysql.rds_configuration TO {account}")
     if seconds == inf:
         return _check("retention", False, f"{facts.place} never purges binlogs by itself", "")
     behind = "" if lag is None else f"; the reader is {_span(lag)} behind"
     state = State.WARNING if seconds < SHORT_RETENTION_SECONDS else State.OK
-    if lag is not None and lag * ARMS > seconds:
+    if not seconds or (lag is not None and lag * ARMS > seconds):
         state = State.FAILED
     wanted = max(7 * 86_400, round(ARMS * 2 * (lag or 0)))
     days = f"SET GLOBAL expire_logs_days = {-(-wanted // 86_400)}"
     hint = _set(facts, "binlog_expire_logs_seconds", str(wanted))
     if "binlog_expire_logs_seconds" not in facts.variables:
         hint = days
-    return _check("retention", state, f"{facts.place} keeps binlogs for {_span(seconds)}{behind}", hint)
+    if is_rds(facts.variables):
+        hours = min(-(-wanted // 3600), RDS_MOST_HOURS)
+        hint = f"CALL mysql.rds_set_configuration('binlog retention hours', {hours})"
+    kept = f"keeps binlogs for {_span(seconds)}" if seconds else "purges binlogs once it does not need them itself"
+    return _check("retention", state, f"{facts.place} {kept}{behind}", hint)
 
 
 _NO_POSITION: Final = "consumer setup; where Kafka lost the checkpoint, consumer setup --repair"

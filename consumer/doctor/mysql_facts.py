@@ -17,6 +17,7 @@ from consumer.doctor.check import Unreachable
 from consumer.local_time import Created
 from consumer.mysql.errors import LoginRefused, Sentences, SourceError
 from consumer.mysql.foreign_keys import Reference, references
+from consumer.mysql.retention import RDS_HOURS, hours_of, is_rds
 from consumer.mysql.schema import identifier, schema_of
 from consumer.mysql.session import Replica
 from consumer.settings import MySQLAddress
@@ -27,7 +28,7 @@ VARIABLES: Final = """
 SHOW GLOBAL VARIABLES WHERE variable_name IN (
     'log_bin', 'binlog_format', 'binlog_row_image', 'binlog_row_metadata', 'log_replica_updates', 'log_slave_updates',
     'binlog_expire_logs_seconds', 'expire_logs_days', 'binlog_expire_logs_auto_purge', 'gtid_mode', 'server_id',
-    'time_zone')
+    'time_zone', 'basedir')
 """
 """What decides about the binlog; servers leave out what they do not know."""
 
@@ -102,7 +103,8 @@ class MySQLFacts:
     `columns` maps tables to the columns we may read and their types, `views` to how much of a table that is; `indexed`
     are (table, column) that an index begins with. `highest_user` is None where every id fits 63 bits by its type, or
     cannot be read. `zone_seconds` is how far the server's zone is from UTC at most in a year, `clock_seconds` how far
-    its clock is ahead of ours. `status` is one row, `replication` a row for each source that the server follows.
+    its clock is ahead of ours. `rds_hours` is for how long Amazon keeps binlogs, of whose servers alone it is known.
+    `status` is one row, `replication` a row for each source that the server follows.
     `references` are the foreign keys of the captured tables that we may see.
     """
 
@@ -112,6 +114,7 @@ class MySQLFacts:
     mariadb: bool
     version: str
     variables: Mapping[str, str]
+    rds_hours: float | None
     status: Row | None
     may_replicate: bool
     columns: Mapping[str, Mapping[str, Declared]]
@@ -169,6 +172,7 @@ def _collect(address: MySQLAddress, replica: Replica) -> MySQLFacts:
         mariadb=mariadb,
         version=str(version),
         variables=variables,
+        rds_hours=_rds_hours(replica) if is_rds(variables) else None,
         status=None if status is None else (status[0] if status else {}),
         columns=columns,
         views={table: View.QUERY if table in queries else _view(replica, table) for table in CAPTURED},
@@ -183,6 +187,11 @@ def _collect(address: MySQLAddress, replica: Replica) -> MySQLFacts:
         references=references(replica),
         may_replicate=_may_replicate(replica),
     )
+
+
+def _rds_hours(replica: Replica) -> float | None:
+    rows = _ask(replica, (RDS_HOURS,))
+    return None if rows is None else hours_of(rows[0]["value"] if rows else None)
 
 
 def _literal(mariadb: bool, declared: Declared) -> str | None:

@@ -72,7 +72,9 @@ WELL = MySQLFacts(
         "gtid_mode": "ON",
         "server_id": "1",
         "time_zone": "+00:00",
+        "basedir": "/usr/",
     },
+    rds_hours=None,
     status={"File": "binlog.000009", "Position": 4, "Binlog_Do_DB": "", "Binlog_Ignore_DB": ""},
     may_replicate=True,
     columns=COLUMNS,
@@ -271,6 +273,48 @@ def test_mariadb_is_repaired_in_its_own_words() -> None:
         "retention": "SET GLOBAL expire_logs_days = 7",
         "replica lag": "START ALL SLAVES",
     }
+
+
+def at_amazon(hours: float | None, **changed: str) -> MySQLFacts:
+    """Facts of a server of RDS', whose variables say what they say of any server."""
+    return replace(with_variables(basedir="/rdsdbbin/mysql/", **changed), rds_hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("hours", "state", "sentence", "hint"),
+    [
+        (
+            None, State.WARNING,
+            "replica:3306 is Amazon's and keeps binlogs by a setting of its own, which 'leadstream'@'%' may not see",
+            "GRANT SELECT ON mysql.rds_configuration TO 'leadstream'@'%'",
+        ),
+        (
+            0, State.FAILED,
+            "replica:3306 purges binlogs once it does not need them itself; the reader is 1 s behind",
+            "CALL mysql.rds_set_configuration('binlog retention hours', 168)",
+        ),
+        (
+            12, State.WARNING,
+            "replica:3306 keeps binlogs for 12 hours; the reader is 1 s behind",
+            "CALL mysql.rds_set_configuration('binlog retention hours', 168)",
+        ),
+    ],
+)  # fmt: skip
+def test_amazons_servers_keep_binlogs_as_their_own_setting_says(
+    hours: float | None, state: State, sentence: str, hint: str
+) -> None:
+    (check,) = wrong(at_amazon(hours))
+    assert (check.name, check.state, check.sentence, check.hint) == ("retention", state, sentence, hint)
+    assert wrong(at_amazon(168)) == []
+
+
+def test_what_is_wrong_with_a_server_of_amazons_is_repaired_where_amazon_has_it() -> None:
+    server = at_amazon(168, log_bin="OFF", binlog_row_image="MINIMAL", log_replica_updates="OFF")
+    hints = {check.name: check.hint for check in wrong(server)}
+    group = "in the instance's parameter group (Aurora: in the cluster's)"
+    assert hints["binlog_row_image"] == f"set binlog_row_image to 'FULL' {group}"
+    assert hints["log_bin"] == hints["log_replica_updates"]
+    assert hints["log_bin"].startswith("have RDS keep automated backups of this instance for a day at least")
 
 
 def test_binlogs_that_the_reader_will_hardly_reach_in_time_fail() -> None:
