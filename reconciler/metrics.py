@@ -146,8 +146,8 @@ KAFKA_UP: Final = scraped(
 )
 BINLOG_RETENTION: Final = scraped(
     "leadstream_binlog_retention_seconds",
-    "For how long the server keeps its binlogs; infinite where it never purges by itself. Absent where that is a setting"
-    " of Amazon's that our account may not see. Asked every six hours.",
+    "For how long the server keeps its binlogs; infinite where it never purges by itself. Absent where that is a"
+    " setting of Amazon's that our account may not see. Asked every six hours.",
     RECONCILER,
 )
 BINLOG_LOSS: Final = scraped(

@@ -466,12 +466,14 @@ class LeadTransaction:
             return False
         stints = [outcome.stints.get((one.user_id, one.stint)) for one in earned]
         self._execute(sql.PLAN_FREELY)
+        self._execute(sql.PLAN_BY_INDEX)
         cursor = self._execute(
             sql.PAID_ALREADY,
             user_id=bigints([one.user_id for one in earned]),
             opened=moments([stint.opened_at if stint else None for stint in stints]),
             signature=texts([one.signature for one in earned]),
         )
+        self._execute(sql.PLAN_AS_BEFORE)
         return self._fetch(cursor) == [(True,)]
 
     def _write_effects(

@@ -791,7 +791,12 @@ SELECT EXISTS (
               AND paid.documents_received::jsonb = jsonb_build_array(earned.signature)))
 """
 """Whether anything was paid since these stints were opened, or one of their signatures at whatever moment: then a
-history is replayed. One look at the table for all of them, which need have no index by customer."""
+history is replayed. One look at the table for all of them, which need have no index by customer; where there is one,
+PLAN_BY_INDEX has it used."""
+
+PLAN_BY_INDEX: Final = "SET LOCAL enable_seqscan = off"
+"""Before statistics were gathered, PostgreSQL takes the customers of a batch for half of all there are."""
+PLAN_AS_BEFORE: Final = "SET LOCAL enable_seqscan = on"
 
 PAID_SIGNATURES: Final = f"""
 SELECT DISTINCT paid.user_id, earned.signature

@@ -5,13 +5,14 @@
 -- whoever runs this owns that, too.
 --
 -- The two additions to user_call_scores are an index and a column; `consumer setup` would make them, but only an owner
--- may. Without the index of call_queue every change of a queue reads that whole table. Writes to a table wait while its
--- index is built: where a table is large and in use, first make both indexes by CREATE INDEX CONCURRENTLY, under these
--- names. What is there is left as it is.
+-- may. Without the index of call_queue every change of a queue reads that whole table; without that of conversions every
+-- batch of a backlog does. Writes to a table wait while its index is built: where a table is large and in use, first make
+-- the three indexes by CREATE INDEX CONCURRENTLY, under these names. What is there is left as it is.
 ALTER TABLE user_call_scores ADD COLUMN IF NOT EXISTS last_conversion_check_at timestamp;
 CREATE INDEX IF NOT EXISTS idx_user_call_scores_queue_type_last_call
     ON user_call_scores (current_queue_type, last_call_at);
 CREATE INDEX IF NOT EXISTS idx_call_queue_user_status ON call_queue (user_id, status);
+CREATE INDEX IF NOT EXISTS ix_conversions_user_id ON conversions (user_id);
 
 DO $$
 DECLARE

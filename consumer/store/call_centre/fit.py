@@ -13,8 +13,8 @@ from urllib.parse import quote
 from consumer.store.call_centre.needs import (
     ADDED_COLUMN,
     ADDED_INDEX,
+    BY_CUSTOMER,
     LABELS,
-    QUEUE_INDEX,
     TABLES,
     Labels,
     Need,
@@ -106,10 +106,8 @@ def judge(table: str, theirs: Theirs, labels: Labels = LABELS) -> list[Finding]:
 
 def additions(table: str, theirs: Theirs) -> list[Finding]:
     """What `setup` adds to a table that is there."""
-    if table == "call_queue":
-        return [queue_index(theirs)]
-    if table != "user_call_scores":
-        return []
+    if table in BY_CUSTOMER:
+        return [index_by_customer(table, theirs)]
     column, has_index = ADDED_COLUMN in theirs.columns, ADDED_INDEX in theirs.indexes
     add_column = f"ALTER TABLE {theirs.name} ADD COLUMN {ADDED_COLUMN} timestamp"
     indexed = ", ".join(TABLES[table].indexes[ADDED_INDEX])
@@ -122,17 +120,19 @@ def additions(table: str, theirs: Theirs) -> list[Finding]:
     ]
 
 
-def queue_index(theirs: Theirs) -> Finding:
-    """Whether a customer's entries in `call_queue` are found by index."""
-    columns = TABLES["call_queue"].indexes[QUEUE_INDEX]
+def index_by_customer(table: str, theirs: Theirs) -> Finding:
+    """Whether a customer's rows in a table of BY_CUSTOMER are found by index."""
+    name, without = BY_CUSTOMER[table]
+    columns = TABLES[table].indexes[name]
     found = columns[0] in theirs.led_by
+    create = "CREATE INDEX CONCURRENTLY" if theirs.partitioned_by is None else "CREATE INDEX"
     return Finding(
-        "queue index",
+        f"index of {table}",
         found,
-        f"call_queue has an index that begins with {columns[0]}"
+        f"{table} has an index that begins with {columns[0]}"
         if found
-        else f"call_queue has no index that begins with {columns[0]}: every change of a queue reads the whole table",
-        f"CREATE INDEX CONCURRENTLY {QUEUE_INDEX} ON {theirs.name} ({', '.join(columns)})",
+        else f"{table} has no index that begins with {columns[0]}: {without}",
+        f"{create} {name} ON {theirs.name} ({', '.join(columns)})",
         works=True,
     )
 

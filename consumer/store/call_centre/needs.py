@@ -63,8 +63,11 @@ ADDED_COLUMN: Final = "last_conversion_check_at"
 """The column of `user_call_scores` that `setup` adds where it is missing."""
 ADDED_INDEX: Final = "idx_user_call_scores_queue_type_last_call"
 """Its index that `setup` adds."""
-QUEUE_INDEX: Final = "idx_call_queue_user_status"
-"""The index of `call_queue` that `setup` adds, where it may, unless one begins with the customer already."""
+BY_CUSTOMER: Final = {
+    "conversions": ("ix_conversions_user_id", "behind an outage every batch reads the whole table"),
+    "call_queue": ("idx_call_queue_user_status", "every change of a queue reads the whole table"),
+}
+"""Indexes that `setup` adds, where it may, unless one begins with the customer already; and what it costs without."""
 STAMPS: Final = ("created_at", "updated_at")
 """Columns of `conversions` that some call centres have, filled where they are there."""
 
@@ -120,7 +123,7 @@ TABLES: Final[Mapping[str, TableNeeds]] = {
         },
         "id",
         ("SELECT", "INSERT"),
-        {"ix_conversions_user_id": ("user_id",)},
+        {BY_CUSTOMER["conversions"][0]: ("user_id",)},
     ),
     "call_queue": TableNeeds(
         {
@@ -141,7 +144,7 @@ TABLES: Final[Mapping[str, TableNeeds]] = {
         },
         None,
         ("SELECT", "INSERT", "UPDATE"),
-        {QUEUE_INDEX: ("user_id", "status")},
+        {BY_CUSTOMER["call_queue"][0]: ("user_id", "status")},
     ),
 }
 """In the order in which they can be created."""

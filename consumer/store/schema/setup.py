@@ -178,10 +178,11 @@ def _add(session: Session, table: str, theirs: fit.Theirs) -> list[str]:
         if needs.ADDED_COLUMN not in theirs.columns:
             session.execute(f"ALTER TABLE {table} ADD COLUMN {needs.ADDED_COLUMN} timestamp NULL".encode())
             done.append(f"added column {needs.ADDED_COLUMN} to {table}")
-    if table == "call_queue" and not fit.queue_index(theirs).fits:
+    if table in needs.BY_CUSTOMER and not fit.index_by_customer(table, theirs).fits:
+        name, _ = needs.BY_CUSTOMER[table]
         with suppress(psycopg.errors.InsufficientPrivilege), session.transaction():  # `doctor` reports it to its owner
-            session.execute(needs.index(table, needs.QUEUE_INDEX).encode())
-            done.append(f"added index {needs.QUEUE_INDEX} to {table}")
+            session.execute(needs.index(table, name).encode())
+            done.append(f"added index {name} to {table}")
     return done
 
 

@@ -81,9 +81,9 @@ def apply(
         tx.write(outcome)
 
 
-def come_and_convert(store: LeadStore, first: int) -> None:
-    """Customers come, owe a document, sign, hand it in, and are looked at."""
-    page, at = range(first, first + AT_ONCE), time.time_ns() // 1000
+def come_and_convert(store: LeadStore, first: int, ago: int = 0) -> None:
+    """Customers come so many seconds ago, owe a document, sign, hand it in, and are looked at."""
+    page, at = range(first, first + AT_ONCE), time.time_ns() // 1000 - ago * 1_000_000
     apply(
         store, page, at,
         lambda user_id: (None, user(user_id)),
@@ -116,6 +116,28 @@ def test_plans_made_for_empty_tables_do_not_stay(server_url: str) -> None:
         assert row(url, "SELECT count(*) FROM conversions") == (2 * (BATCHES + 1) * AT_ONCE,)
         read = {name: read / (BATCHES * AT_ONCE) for name, read in what_was_read(url).items()}
         assert {name: times for name, times in read.items() if times > MOST_READ} == {}
+
+
+PAID: Final = """
+INSERT INTO conversions (id, user_id, previous_queue_type, conversion_type, converted_at, documents_received)
+SELECT gen_random_uuid(), n, 'unsigned_users', 'signature_obtained', now(), '["file-1"]'
+FROM generate_series(100001, 100000 + %(n)s) AS n
+"""
+
+
+def test_behind_an_outage_no_batch_reads_all_conversions(server_url: str) -> None:
+    with new_database(server_url) as url:
+        run(url, call_centre_tables())
+        prepare(url, LANES, 1)
+        run(url, "ALTER TABLE conversions SET (autovacuum_enabled = off)")
+        with LeadStore(url, LANES, shadow=False, source="stream") as store:
+            with psycopg.connect(url) as connection:
+                psycopg.ClientCursor(connection).execute(PAID, {"n": OTHERS})
+            run(url, "SELECT pg_stat_reset()")
+            for first in range(1_001, 1_001 + BATCHES * AT_ONCE, AT_ONCE):
+                come_and_convert(store, first, ago=3_600)
+        assert row(url, "SELECT count(*) FROM conversions") == (OTHERS + 2 * BATCHES * AT_ONCE,)
+        assert what_was_read(url)["conversions"] < OTHERS
 
 
 CONVERTED: Final = """

@@ -171,7 +171,7 @@ def test_storage_parameters_and_partial_indexes_are_as_described(empty: str) -> 
     ]
 
 
-def test_existing_tables_are_altered_only_by_two_indexes_and_a_column(empty: str) -> None:
+def test_existing_tables_are_altered_only_by_three_indexes_and_a_column(empty: str) -> None:
     run(empty, PRODUCTION)
     before = set(description(empty))
     assert prepare(empty, 3, 1) == [
@@ -179,6 +179,7 @@ def test_existing_tables_are_altered_only_by_two_indexes_and_a_column(empty: str
         "put the default rules in force; `consumer rules show` prints them",
         "added index idx_user_call_scores_queue_type_last_call to user_call_scores",
         "added column last_conversion_check_at to user_call_scores",
+        "added index ix_conversions_user_id to conversions",
         "added index idx_call_queue_user_status to call_queue",
         "added 3 lanes, epoch 1",
     ]
@@ -190,6 +191,7 @@ def test_existing_tables_are_altered_only_by_two_indexes_and_a_column(empty: str
             "USING btree (current_queue_type, last_call_at)",
         ),
         ("CREATE INDEX idx_call_queue_user_status ON public.call_queue USING btree (user_id, status)",),
+        ("CREATE INDEX ix_conversions_user_id ON public.conversions USING btree (user_id)",),
     }
     assert before <= set(description(empty))
     assert row(empty, "SELECT current_score, region FROM user_call_scores") == (33, "uk")

@@ -59,6 +59,12 @@ def columns(name: str, column: TheirColumn | None) -> PostgresFacts:
     return scores(columns=others if column is None else {**others, name: column})
 
 
+def led(table: str, by: str, **changed: object) -> PostgresFacts:
+    """With a table whose indexes begin with this column alone."""
+    changed_table = THEIRS[table]._replace(led_by=frozenset({by}), **changed)  # type: ignore[arg-type]
+    return replace(WELL, theirs={**THEIRS, table: changed_table})
+
+
 def wrong(facts: PostgresFacts, *, shadow: bool = False) -> list[Check]:
     return [check for check in judge(facts, 6, shadow=shadow) if check.state is not State.OK]
 
@@ -146,9 +152,16 @@ def test_a_database_as_it_should_be_has_nothing_to_repair() -> None:
             f"CREATE INDEX CONCURRENTLY {ADDED_INDEX} ON user_call_scores (current_queue_type, last_call_at)",
         ),
         (
-            replace(WELL, theirs={**THEIRS, "call_queue": THEIRS["call_queue"]._replace(led_by=frozenset({"status"}))}),
-            "queue index", "warning",
+            led("call_queue", by="status"), "index of call_queue", "warning",
             "CREATE INDEX CONCURRENTLY idx_call_queue_user_status ON call_queue (user_id, status)",
+        ),
+        (
+            led("conversions", by="converted_at"), "index of conversions", "warning",
+            "CREATE INDEX CONCURRENTLY ix_conversions_user_id ON conversions (user_id)",
+        ),
+        (
+            led("conversions", by="id", partitioned_by=("converted_at",), unique=frozenset({("id", "converted_at")})),
+            "index of conversions", "warning", "CREATE INDEX ix_conversions_user_id ON conversions (user_id)",
         ),
     ],
 )  # fmt: skip
