@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+import sys
 from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from consumer.store.rules import Adopted
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A file of rules (TOML); `rules show` prints one.")]
+STDIN = Path("-")
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A file of rules (TOML), as `rules show` prints it; - is standard input.")
+]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +63,7 @@ def check(file: File, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"fits": not problems, "fingerprint": fingerprint, "problems": problems}, indent=2))
     elif not problems:
-        typer.echo(f"{file} can be adopted; fingerprint {fingerprint}")
+        typer.echo(f"{_name(file)} can be adopted; fingerprint {fingerprint}")
     else:
         _report(file, problems)
     if problems:
@@ -88,7 +92,10 @@ def try_file(file: File, as_json: AsJson = False) -> None:
 @app.command(epilog="Example: consumer rules adopt rules.toml, or after an interruption consumer rules adopt --resume")
 def adopt(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A file of rules (TOML); `rules try FILE` says what it does.")
+        Path | None,
+        typer.Argument(
+            metavar="FILE", help="A file of rules (TOML), - for standard input; `rules try FILE` says what it does."
+        ),
     ] = None,
     *,
     resume: Annotated[
@@ -225,17 +232,22 @@ def read_file(file: Path) -> RuleFile:
 
 
 def _text(file: Path) -> str:
+    name = _name(file)
     try:
-        return file.read_text(encoding="utf-8")
+        return (sys.stdin.buffer.read() if file == STDIN else file.read_bytes()).decode()
     except OSError as error:
-        wrong(f"{file} cannot be read ({error.strerror}); name a file of rules, such as `consumer rules show` prints")
+        wrong(f"{name} cannot be read ({error.strerror}); name a file of rules, such as `consumer rules show` prints")
     except UnicodeDecodeError as error:
-        wrong(f"{file} is not UTF-8 (byte {error.start}); save it as UTF-8, as TOML demands")
+        wrong(f"{name} is not UTF-8 (byte {error.start}); save it as UTF-8, as TOML demands")
+
+
+def _name(file: Path) -> str:
+    return "standard input" if file == STDIN else str(file)
 
 
 def _report(file: Path, problems: list[str]) -> None:
     for problem in problems:
-        typer.echo(f"{file}: {problem}", err=True)
+        typer.echo(f"{_name(file)}: {problem}", err=True)
 
 
 def _whoever() -> str:
