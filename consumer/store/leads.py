@@ -466,14 +466,12 @@ class LeadTransaction:
             return False
         stints = [outcome.stints.get((one.user_id, one.stint)) for one in earned]
         self._execute(sql.PLAN_FREELY)
-        self._execute(sql.PLAN_BY_INDEX)
         cursor = self._execute(
             sql.PAID_ALREADY,
             user_id=bigints([one.user_id for one in earned]),
             opened=moments([stint.opened_at if stint else None for stint in stints]),
             signature=texts([one.signature for one in earned]),
         )
-        self._execute(sql.PLAN_AS_BEFORE)
         return self._fetch(cursor) == [(True,)]
 
     def _write_effects(
@@ -486,8 +484,9 @@ class LeadTransaction:
         once: bool = False,
     ) -> Cursor | None:
         cursor = write_effects(
-            self._connection, conversions, changes, self.rules, self._add_conversions, held, passed, once=once
-        )
+            self._connection, conversions, changes, self.rules, self._add_conversions, held, passed, once=once,
+            by_read=self._source == "sweep",
+        )  # fmt: skip
         if once and conversions:
             self._note_paid_before(conversions)
         return cursor
@@ -546,11 +545,14 @@ class LeadTransaction:
             )
 
     def _is_restarted(self, change: QueueChange | None) -> bool:
-        """Whether history has begun a score again that agents have not gone on with: they see an earlier queue."""
+        """Whether history has begun a score again that agents have not gone on with: they see an earlier queue.
+
+        What a read finds is history of an unknown moment, and where agents see it already, they have gone on.
+        """
         if change is None or not change.entered:
             return False
         shown = self._shown.get(change.user_id)
-        return shown is None or change.at > shown.until_version
+        return shown is None or (self._source == "stream" and change.at > shown.until_version)
 
     def show(self, presents: Iterable[Present]) -> int:
         """Shows leads that were asked for by `load` where a live read puts them, until their lanes have passed it.

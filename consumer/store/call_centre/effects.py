@@ -63,6 +63,7 @@ def write_effects(
     passed: Collection[int] = (),
     *,
     once: bool = False,
+    by_read: bool = False,
 ) -> Cursor | None:
     """Writes conversions, scores and queue entries, in this order: a conversion copies the score as it was.
 
@@ -73,7 +74,8 @@ def write_effects(
     The leads concerned must be locked. Rows of those that are `held` by another session are only read. Rows of the call
     centre are taken in this order, so that whoever does the same never meets us in a deadlock: scores by user, then
     entries by user. `add_conversions` is the statement for the table as it is; `once`: what was paid at another
-    moment is not paid again. Returns the cursor with the ids of the conversions added.
+    moment is not paid again; `by_read`: their moment is that of a read. Returns the cursor with the ids of the
+    conversions added.
     """
     changes = sorted(queue_changes)
     if not changes and not conversions:
@@ -83,7 +85,7 @@ def write_effects(
     if conversions:
         concerned = {one.user_id for one in conversions}.union(change.user_id for change in changes)
         connection.execute(sql.LOCK_SCORES, {"user_id": bigints(sorted(concerned.difference(held)))})
-        added = insert_conversions(connection, add_conversions, conversions, rules, once=once)
+        added = insert_conversions(connection, add_conversions, conversions, rules, once=once, by_read=by_read)
     if passed:
         connection.execute(sql.HIDE, {"user_id": bigints(sorted(passed))})
     _put_scores(connection, changes, rules)
@@ -106,8 +108,12 @@ def insert_conversions(
     *,
     once: bool = False,
     late: bool = False,
+    by_read: bool = False,
 ) -> Cursor:
-    """Adds conversions that are not there; the cursor has the ids of those. `late`: long after they happened."""
+    """Adds conversions that are not there; the cursor has the ids of those.
+
+    `late`: long after they happened; `by_read`: when they happened is not known, only that a read found them.
+    """
     ordered = sorted(conversions)
     return connection.execute(
         statement,
@@ -118,7 +124,7 @@ def insert_conversions(
             "previous": texts([rules.label(conversion.previous_queue_type) for conversion in ordered]),
             "type": texts([conversion.conversion_type for conversion in ordered]),
             "reason": texts([_reason(conversion) for conversion in ordered]),
-            "version": bigints([conversion.converted_at for conversion in ordered]),
+            "version": bigints([None if by_read else conversion.converted_at for conversion in ordered]),
             "reset_version": bigints([conversion.reset_at for conversion in ordered]),
             "at": moments([conversion.converted_at for conversion in ordered]),
             "documents": texts([_documents(conversion) for conversion in ordered]),

@@ -14,7 +14,7 @@ import pytest
 from consumer.leads.ledger import replay
 from consumer.leads.model import Change, ClaimRow, RequirementRow, Row, Table, UserRow
 from consumer.leads.outcome import Outcome
-from consumer.store import conversion_events
+from consumer.store import conversion_events, sql
 from consumer.store.leads import LeadStore
 from consumer.store.schema.setup import prepare
 from tests.integration.store.databases import new_database, row, rows, run
@@ -81,9 +81,9 @@ def apply(
         tx.write(outcome)
 
 
-def come_and_convert(store: LeadStore, first: int, ago: int = 0) -> None:
+def come_and_convert(store: LeadStore, first: int, count: int = AT_ONCE, ago: int = 0) -> None:
     """Customers come so many seconds ago, owe a document, sign, hand it in, and are looked at."""
-    page, at = range(first, first + AT_ONCE), time.time_ns() // 1000 - ago * 1_000_000
+    page, at = range(first, first + count), time.time_ns() // 1000 - ago * 1_000_000
     apply(
         store, page, at,
         lambda user_id: (None, user(user_id)),
@@ -134,10 +134,27 @@ def test_behind_an_outage_no_batch_reads_all_conversions(server_url: str) -> Non
             with psycopg.connect(url) as connection:
                 psycopg.ClientCursor(connection).execute(PAID, {"n": OTHERS})
             run(url, "SELECT pg_stat_reset()")
-            for first in range(1_001, 1_001 + BATCHES * AT_ONCE, AT_ONCE):
-                come_and_convert(store, first, ago=3_600)
-        assert row(url, "SELECT count(*) FROM conversions") == (OTHERS + 2 * BATCHES * AT_ONCE,)
+            for first in (1, 1_001):
+                come_and_convert(store, first, 1_000, ago=3_600)
         assert what_was_read(url)["conversions"] < OTHERS
+        assert row(url, "SELECT count(*) FROM conversions") == (OTHERS + 4_000,)
+
+
+@pytest.mark.parametrize("statement", [sql.PAID_ALREADY, sql.PAID_SIGNATURES])
+def test_what_customers_were_paid_is_looked_up_for_all_of_them_at_once(server_url: str, statement: str) -> None:
+    with new_database(server_url) as url:
+        prepare(url, LANES, 1)
+        run(url, "ALTER TABLE conversions SET (autovacuum_enabled = off)")
+        with psycopg.connect(url) as connection:
+            cursor = psycopg.ClientCursor(connection)
+            cursor.execute(PAID, {"n": OTHERS})
+            cursor.execute((sql.SESSION + ";" + sql.PLAN_FREELY).encode())
+            users = list(range(100_001, 101_001))
+            earned = {"user_id": users, "opened": [None] * len(users), "signature": ["file-2"] * len(users)}
+            plan = cursor.execute(b"EXPLAIN (ANALYZE) " + statement.encode(), earned).fetchall()
+    looks = [line for (line,) in plan if " on conversions" in line]
+    assert len(looks) == 1
+    assert looks[0].endswith("rows=1000 loops=1)")
 
 
 CONVERTED: Final = """

@@ -11,10 +11,12 @@ from typing import Final
 import psycopg
 import pytest
 
-from consumer.leads.model import QueueType, Row
+from consumer.leads.live_read import repair
+from consumer.leads.model import LiveState, QueueType, RequirementRow, Row
+from consumer.leads.outcome import Outcome
 from consumer.store.leads import LeadStore, Present
 from tests.integration.store.databases import rows, run
-from tests.integration.store.replayer import LANES, Replayer, claim, requirement, user
+from tests.integration.store.replayer import LANES, RULES, Replayer, claim, requirement, user
 
 Transaction = list[tuple[Row | None, Row | None]]
 
@@ -174,3 +176,44 @@ def test_a_queue_that_history_enters_again_while_the_row_is_held_begins_at_0(
     replayer.commit(1, [(user(1, "file-1"), user(1, "file-1"))], past_held=True)
     assert rows(database, EARNED) == [("signature_obtained", 57), ("requirements_completed", 12)]
     assert rows(database, SEEN) == [("requirements_outstanding", 0)]
+
+
+@pytest.mark.parametrize("given_up", [True, False])
+@pytest.mark.parametrize(
+    ("requirements", "shown", "left"),
+    [
+        ((requirement(1, 10),), QueueType.REQUIREMENTS_OUTSTANDING, 12),
+        ((requirement(1, 10),), QueueType.NONE, 0),
+        ((), QueueType.NONE, 12),
+    ],
+    ids=["where they are shown", "elsewhere", "in no queue"],
+)
+def test_a_conversion_that_a_read_finds_has_the_score_as_it_was_before_the_present_was_shown(
+    replayer: Replayer,
+    database: str,
+    given_up: bool,
+    requirements: tuple[RequirementRow, ...],
+    shown: QueueType,
+    left: int,
+) -> None:
+    """Their lane stands still and is given up, or has passed the first read without bringing what happened.
+
+    Agents go on in the queue that is shown, and lose nothing where the second read finds the customer there, too.
+    """
+    replayer.register(1)
+    run(database, SCORE, 57)
+    first = replayer.now + 10 * SECOND
+    show(database, shown, first)
+    run(database, SCORE, 12)
+    if not given_up:
+        run(database, "UPDATE leadstream.lanes SET version = %s", first + 1)
+    second = first + 600 * SECOND
+    live = LiveState(user(1, "file-1"), (claim(1, 1),), requirements)
+    with LeadStore(database, LANES, shadow=False, source="sweep") as sweeps, sweeps.transaction(past_held=True) as tx:
+        outcome = Outcome()
+        repair(tx.load([1])[1], live, second - 60 * SECOND, second, RULES, outcome)
+        tx.write(outcome, {1} if given_up else set())
+        queue_type = outcome.leads[1].queue_type
+    assert rows(database, EARNED) == [("signature_obtained", 57)]
+    assert queue_type is not None
+    assert rows(database, SEEN) == [(RULES.label(queue_type), left)]
