@@ -516,6 +516,24 @@ def test_a_recheck_of_whom_no_checksum_can_be_had_stays(world: BothSides, held: 
     assert (world.done, list(world.postponed)) == ([], [1])
 
 
+@pytest.mark.parametrize("due", [False, True])
+def test_three_who_are_too_slow_stop_nobody_for_good(world: BothSides, due: bool) -> None:
+    """Far apart among others, or side by side among those who are due: then one run fails, and the next gets by."""
+    slow = [2, 9, 17]
+    for user in range(1, 21):
+        world.customer(user, "f1")
+    world.unreadable = {user: TooSlow("too slow") for user in slow}
+    if due:
+        world.due = [*slow, 18, 19, 20]
+        with pytest.raises(TooSlow):
+            world.repairer().recheck_due()
+        world.repairer().recheck_due()
+        assert world.done == [18, 19, 20]
+    else:
+        assert checked(world.repairer(), *range(1, 21))["in_step"] == 17
+    assert list(world.postponed) == slow
+
+
 def test_a_dry_run_of_rechecks_ends_though_they_stay_due(world: BothSides, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repair, "RECHECKS_AT_ONCE", 2)
     for user in range(1, 6):
