@@ -85,10 +85,10 @@ FROM (SELECT counts FROM leadstream.runs WHERE name = 'verify' AND outcome IN ('
 """The kinds of drift that the last verify found which came to its end."""
 
 AUDITED: Final = """
-SELECT outcome = 'drift' FROM leadstream.runs WHERE name = 'audit' AND outcome IN ('ok', 'drift')
+SELECT outcome = 'drift', started_at FROM leadstream.runs WHERE name = 'audit' AND outcome IN ('ok', 'drift')
 ORDER BY started_at DESC, id DESC LIMIT 1
 """
-"""Whether the last audit found differences that found anything out: those that failed say nothing of them."""
+"""Whether the last audit found differences that found anything out, and when: those that failed say nothing of them."""
 
 STREAMED: Final = """
 SELECT (SELECT count(*) FROM leadstream.stints
@@ -167,6 +167,8 @@ class Snapshot:
     """What the last verify found that came to its end, by kind."""
     audit_differs: bool | None = None
     """Whether the last audit that found anything out found differences; None before anybody looked."""
+    audited_at: datetime | None = None
+    """When that one began."""
     replica_lag: float | None = None
     binlog_retention: float | None = None
     """For how long (s) the server keeps its binlogs; infinite where it never purges by itself."""
@@ -303,14 +305,14 @@ class ServerMonitor:
             letters = dead_letters.counts(connection)
             states = {name: RunState(*state) for name, *state in connection.execute(RUN_STATES, [list(RUN_NAMES)])}
             drift = dict(connection.execute(VERIFIED).fetchall())
-            audited = connection.execute(AUDITED).fetchone()
+            differs, audited_at = connection.execute(AUDITED).fetchone() or (False, None)
         self.look_at_runs(postgres)
         missing = "" if lanes else "there are no lanes in leadstream.lanes yet; run `consumer setup`"
         self._see(
             store_up=bool(lanes), store_error=missing, store_failed=False,
             lanes=lanes, rechecks_due=rechecks.due, rechecks_waiting=rechecks.waiting,
             rechecks_refused=rechecks.refused, dead_letters=letters, runs=states, verify_drift=drift,
-            audit_differs=audited == (True,),
+            audit_differs=differs, audited_at=audited_at,
         )  # fmt: skip
         return lanes, seen_at
 

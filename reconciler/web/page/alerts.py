@@ -152,9 +152,8 @@ def _run_alerts(facts: Facts, today: Today) -> Iterator[Alert]:
                 continue
             state = State.NOTICE if name in LESSER else State.BAD
             yield Alert(state, f"The run “{TITLES[name][0]}” ended badly: {sentence(record.error or record.outcome)}")
-    audited = today.newest.get("audit")
-    if audited is not None and audited.outcome == "drift":
-        when = ago(audited.started_at, facts.now)
+    if facts.snapshot.audit_differs and facts.snapshot.audited_at is not None:
+        when = ago(facts.snapshot.audited_at, facts.now)
         yield Alert(State.BAD, f"The last audit, {when}, found rows of the binlog that Kafka lacks or has otherwise.")
     verified = today.newest.get("verify")
     if verified is not None and verified.outcome in {*ENDED_BADLY, "drift"}:
