@@ -306,7 +306,7 @@ def audit(
     skip_unchanged, conninfo = load(ReaderSettings).skip_unchanged_updates, command.log_of_runs()
     times = Times(command.milliseconds(since), command.milliseconds(until) if until else None)
     with (
-        command.recorded_if_it_fails(started, (since, until or started), conninfo),
+        command.recorded_if_it_fails(started, (since, until or started), conninfo, chosen=begin is not None),
         command.progress(Console(stderr=True)) as progress,
     ):
         found = look(load(ReplicaSettings), load(KafkaSettings), times, progress, skip_unchanged=skip_unchanged)

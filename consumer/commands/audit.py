@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from consumer.audit.audit import Audit
+from consumer.audit.audit import Audit, Nothing
 from consumer.settings import DatabaseSettings, SettingsError, load
 from consumer.store.errors import StoreError
 from consumer.store.refusal import reason_of
@@ -154,12 +154,17 @@ def record(found: Audit, started: datetime, conninfo: str) -> None:
 
 
 @contextmanager
-def recorded_if_it_fails(started: datetime, window: tuple[datetime, datetime], conninfo: str | None) -> Iterator[None]:
-    """Writes to the log of runs that the audit within could not be done, and why; the error goes on either way."""
+def recorded_if_it_fails(
+    started: datetime, window: tuple[datetime, datetime], conninfo: str | None, *, chosen: bool = False
+) -> Iterator[None]:
+    """Writes to the log of runs that the audit within could not be done, and why; the error goes on either way.
+
+    Not so where a stretch was `chosen` by a person that has nothing to audit: no later run would end well of it.
+    """
     try:
         yield
     except Exception as error:
-        if conninfo is not None:
+        if conninfo is not None and not (chosen and isinstance(error, Nothing)):
             reason = str(error)[:REASON] or type(error).__name__
             try:
                 record_audit(conninfo, started, window, "failed", {}, reason)

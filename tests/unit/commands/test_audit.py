@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumer import cli
-from consumer.audit.audit import Audit
+from consumer.audit.audit import Audit, Nothing
 from consumer.audit.rows import order
 from consumer.commands import audit as command
 from consumer.commands.audit import (
@@ -84,7 +84,14 @@ def test_an_audit_that_cannot_be_done_is_recorded_as_one_that_failed(monkeypatch
         pass
     with pytest.raises(SourceError), recorded_if_it_fails(STARTED, HOUR_BEFORE, None):
         raise SourceError("the account may not read binlogs")
+    with pytest.raises(Nothing), recorded_if_it_fails(STARTED, HOUR_BEFORE, "calls", chosen=True):
+        raise Nothing("there is no binlog of then any more; ask for a later stretch")
     assert len(recorded) == 1
+    with pytest.raises(Nothing), recorded_if_it_fails(STARTED, HOUR_BEFORE, "calls"):
+        raise Nothing("there is no binlog of then any more; ask for a later stretch")
+    with pytest.raises(SourceError), recorded_if_it_fails(STARTED, HOUR_BEFORE, "calls", chosen=True):
+        raise SourceError("the account may not read binlogs")
+    assert len(recorded) == 3
 
 
 def test_the_command_records_an_audit_that_cannot_be_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
