@@ -11,6 +11,7 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -129,6 +130,9 @@ def _migrate(connection: Connection) -> list[str]:
     config.attributes["connection"] = connection
     connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     before = _revision(connection)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if before is not None and before not in known:
+        return [f"left schema {SCHEMA} at revision {before}, which a newer release has made"]
     command.upgrade(config, "head")
     after = _revision(connection)
     if before == after:

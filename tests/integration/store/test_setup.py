@@ -198,6 +198,14 @@ def test_existing_tables_are_altered_only_by_three_indexes_and_a_column(empty: s
     assert prepare(empty, 3, 1) == []
 
 
+def test_a_schema_that_a_newer_release_has_made_is_left_as_it_is(empty: str) -> None:
+    prepare(empty, 3, 1)
+    run(empty, "UPDATE leadstream.alembic_version SET version_num = '9999'")
+    left = "left schema leadstream at revision 9999, which a newer release has made"
+    assert prepare(empty, 3, 1) == [left]
+    assert row(empty, "SELECT version_num FROM leadstream.alembic_version") == ("9999",)
+
+
 def test_effects_fit_the_tables_of_production(empty: str) -> None:
     run(empty, PRODUCTION)
     prepare(empty, LANES, 1)
