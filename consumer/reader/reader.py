@@ -292,7 +292,9 @@ class Reader:
                 position=f"{start.file}:{start.pos}",
                 gtid_set=start.gtid_set,
             )
-            begun = ordered_position(start.file, start.pos) if stream.server == start.server else (0, 0)
+            begun: OrderedPosition | None = ordered_position(start.file, start.pos)
+            if stream.server != start.server:  # whose binlog may have what is prepared still far before what we lack
+                begun = None if start.prepared else (0, 0)
             writer = EnvelopeWriter(self._kafka.topic_prefix, start.flavor, self._source.address.database, start.epoch)
             times = commit_times(self._replica, start.flavor)
             sequencer = Sequencer(
@@ -462,8 +464,8 @@ class Copy:
 class Heart:
     """Lets every lane's version move on where its users do not."""
 
-    def __init__(self, replica: Replica, seconds: float, begun: OrderedPosition = (0, 0)) -> None:
-        """`begun` is where the stream stood on this server when it began."""
+    def __init__(self, replica: Replica, seconds: float, begun: OrderedPosition | None = (0, 0)) -> None:
+        """`begun` is where the stream stood on this server when it began; None: not known before all was read once."""
         self._replica = replica
         self._backlog = Backlog(replica)
         self._seconds = seconds
@@ -486,10 +488,11 @@ class Heart:
             self._due = time.monotonic() + self._seconds
             self._backlog.measure(stream.file, stream.pos, sequencer.sent, drained=stream.drained)
             if stream.drained:
+                self._begun = self._begun or (0, 0)
                 self._read_at = time.monotonic()
                 self._waiting = self._replica.clock_and_position()
             else:
-                is_past = ordered_position(stream.file, stream.pos) >= self._begun
+                is_past = self._begun is not None and ordered_position(stream.file, stream.pos) >= self._begun
                 sequencer.heartbeat(0, _stands(stream) if is_past else None)
         waiting = self._waiting
         if waiting is not None and ordered_position(stream.file, stream.pos) >= ordered_position(
