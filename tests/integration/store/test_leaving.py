@@ -53,8 +53,7 @@ def test_the_statements_that_erase_a_customer_leave_nothing_of_that_one_and_all_
     tables = [table for (table,) in rows(database, OF_CUSTOMERS)]
     held = {table: rows(database, f"SELECT * FROM leadstream.{table} WHERE user_id = 2") for table in tables}
     assert all(held.values()), held
-    first, statements = block("Erasing a customer").split("\n", 1)
-    assert first == r"\set customer 8910"
+    statements = block("Erasing a customer")
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute(statements.replace(":customer", "1").encode())
     for table in tables:
