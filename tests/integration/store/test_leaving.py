@@ -38,6 +38,7 @@ VALUES ('verify', now(), '{"checked": 5, "drift_users": [1, 2], "repaired_users"
 def block(heading: str) -> str:
     """The statements in a section of the page."""
     section = PAGE.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    found: str
     (found,) = re.findall(r"```sql\n(.*?)```", section, re.DOTALL)
     return found
 
