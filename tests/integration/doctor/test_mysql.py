@@ -17,6 +17,7 @@ from consumer.mysql.foreign_keys import Reference
 from consumer.mysql.login import login
 from consumer.settings import MySQLAddress
 from consumer.stream.checkpoint import Checkpoint
+from reconciler.replica import ReplicaReads
 from tests.integration.reader.world import ReaderWorld
 from tests.servers import PrivateServer, ensure
 from tests.support.company_tables import company_tables
@@ -114,6 +115,37 @@ def test_a_view_in_the_place_of_a_table_is_refused(flavor: str) -> None:
         found = wrong(world.mysql_url)["columns of users"]
         assert found.state is State.FAILED
         assert "users is a view" in found.sentence
+
+
+@pytest.mark.parametrize("flavor", ["mysql", "mariadb"])
+def test_at_amazon_binlogs_are_kept_by_a_setting_that_our_account_has_to_be_let_see(flavor: str) -> None:
+    """A server in Amazon's folder, with the table that its manual names."""
+    servers = ensure(())
+    start = servers.private_mysql if flavor == "mysql" else servers.private_mariadb
+    with start(["--basedir=/rdsdbbin/mysql/", "--binlog-row-metadata=FULL"]) as server:
+        parts = urlsplit(server.url)
+        run(
+            server.url, "CREATE DATABASE company", "CREATE USER 'least'@'%' IDENTIFIED BY 'least'",
+            "CREATE TABLE mysql.rds_configuration (name VARCHAR(100), value VARCHAR(100))",
+            "INSERT INTO mysql.rds_configuration VALUES ('binlog retention hours', NULL), ('target delay', '0')",
+        )  # fmt: skip
+        run(parts._replace(path="/company").geturl(), *company_tables(foreign_keys=False))
+        run(server.url, "GRANT SELECT ON company.* TO 'least'@'%'")
+        least = parts._replace(netloc=f"least:least@{parts.hostname}:{parts.port}", path="/company").geturl()
+
+        def kept() -> float | None:
+            with closing(ReplicaReads(MySQLAddress(least))) as replica:
+                return replica.binlog_retention()
+
+        hidden = wrong(least)["retention"]
+        assert (hidden.state, kept()) == (State.WARNING, None)
+        run(server.url, hidden.hint)
+        purged = wrong(least)["retention"]
+        assert (purged.state, kept()) == (State.FAILED, 0)
+        assert purged.hint == "CALL mysql.rds_set_configuration('binlog retention hours', 168)"
+        run(server.url, "UPDATE mysql.rds_configuration SET value = '168' WHERE name = 'binlog retention hours'")
+        assert "retention" not in wrong(least)
+        assert kept() == 604_800
 
 
 def is_mariadb(server: PrivateServer) -> bool:
