@@ -27,7 +27,7 @@ from consumer.binlog.constants import (
     frame_header,
 )
 from consumer.binlog.errors import BinlogCorrupt, UndecodableEvent, refused
-from consumer.binlog.events import Begin, Event, Heartbeat, Rotate, RowChange, Statement, UnreadableRow
+from consumer.binlog.events import Begin, Event, Heartbeat, Rotate, RowChange, SchemaChange, Statement, UnreadableRow
 from consumer.binlog.files import Files
 from consumer.binlog.gtid_event import MARIADB_FLAGS_AT, MARIADB_GTIDS, MYSQL_GTIDS, read_gtid
 from consumer.binlog.payload import PLAIN, inflate, pieces
@@ -121,7 +121,7 @@ class BinlogDecoder:
         charsets: Mapping[int, str],
         singles: bool = True,
         strict: bool = False,
-        row_ends: Mapping[str, str] | None = None,
+        row_ends: Callable[[], Mapping[str, str]] = dict,
         folds: Callable[[int], Fold | None] = lambda _: None,
         skipped: Collection[tuple[str, int]] = (),
         uncaptured: dict[bytes, str] | None = None,
@@ -129,7 +129,8 @@ class BinlogDecoder:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
         instead of three events; without, which only tests ask for, the loop reads what templates would. With `strict`,
         a table that lacks a column that is needed to judge is an error.
-        `row_ends` are MariaDB's system-versioned tables and their columns of that meaning, where these have names.
+        `row_ends` gives MariaDB's system-versioned tables and their columns of that meaning, where these have names; it
+        is asked anew behind each change of a captured table.
         `folds` says by number what folds the text keys of a collation.
         Of the events that start at the positions `skipped`, those that cannot be read are no error: each comes as an
         UnreadableRow of an unknown table, and rows of a table that cannot be captured as UnreadableRows of it, which
@@ -139,7 +140,8 @@ class BinlogDecoder:
         self._mariadb = mariadb
         self._charsets = charsets
         self._strict = strict
-        self._row_ends = row_ends or {}
+        self._ask_row_ends = row_ends
+        self._row_ends = row_ends()
         self._folds = folds
         self._skipped = frozenset(skipped)
         self._uncaptured = {} if uncaptured is None else uncaptured
@@ -561,7 +563,11 @@ class BinlogDecoder:
             database, sql = logged_statement(body, head, self._charsets)
             if transaction.control((*leading_words(sql), "", "", "", ""), sql, start, end):
                 return
-            transaction.announce(effects(sql, database, self._scope))
+            found = effects(sql, database, self._scope)
+            if any(type(one) is SchemaChange for one in found):
+                self._row_ends = self._ask_row_ends()
+                self._decoders.clear()
+            transaction.announce(found)
         if not transaction.open:
             transaction.commit(end)
 

@@ -75,6 +75,8 @@ _NO_COLUMNS: Final = frozenset(
 _WAITING: Final = frozenset(("WAIT", "NOWAIT"))
 _ANALYZED: Final = frozenset(("TABLE", "TABLES", "LOCAL", "NO_WRITE_TO_BINLOG", ""))
 """What stands behind ANALYZE where it counts keys; on MariaDB it may also run any statement and say how that went."""
+_QUERIES: Final = frozenset(("SELECT", "TABLE"))
+"""What rows come from that a CREATE TABLE brings with it. Where rows are logged, it is logged without."""
 _PARTITION_VERBS: Final = frozenset(("TRUNCATE", "DROP", "EXCHANGE", "DISCARD", "IMPORT"))
 
 
@@ -211,19 +213,22 @@ class _StatementReader:
         if self._skip("TABLE"):
             self._skip("IF", "NOT", "EXISTS")
             for table in self._captured():
-                if replaced:
+                if replaced or any(token.word in _QUERIES for token in self._tokens[self._at :]):
                     yield table, "DROP"
                 yield table, "CREATE"
         elif replaced and self._word() in ("DATABASE", "SCHEMA"):
             yield from self._drop()
 
     def _alter(self) -> Iterator[tuple[str, str]]:
+        loses_rows = any(token.word == "IGNORE" for token in self._tokens[1:3])
         self._skip("ONLINE", "IGNORE")
         if not self._skip("TABLE"):
             return
         self._skip("IF", "EXISTS")
         tables = self._captured()
         verb = "MODIFY" if tables and self._changes_values(tables[0]) else "ALTER"
+        if loses_rows:
+            verb = "TRUNCATE"  # MariaDB: rows that a new unique key does not let stand beside others are dropped
         depth = 0
         while self._at < len(self._tokens):
             word = self._word()
@@ -237,6 +242,8 @@ class _StatementReader:
                 verb = "TRUNCATE"  # MariaDB: rows leave with a partition that becomes a table, or come with one
                 if self._skip("TABLE"):
                     tables += self._captured()
+            elif word == "CONVERT" and self._word() == "TO" and verb == "ALTER":
+                verb = "MODIFY"  # keys that are texts may be written in another spelling from here on
             elif word in ("WITH", "TO") and self._skip("TABLE"):
                 tables += self._captured()
             elif word == "RENAME" and self._word() not in ("COLUMN", "INDEX", "KEY"):

@@ -455,18 +455,20 @@ class BinlogStream:
         fold = int(self._replica.value("SELECT @@global.lower_case_table_names")) != 0
         scope = Scope(self._database, frozenset(CAPTURED), fold)
         collations = self._collations(mariadb)
-        row_ends = dict(self._replica.query(_ROW_ENDS, (self._database,))) if mariadb else None
         return BinlogDecoder(
             scope,
             start,
             mariadb=mariadb,
             charsets={number: charset for number, _, charset in collations},
             strict=self._strict,
-            row_ends=row_ends,
+            row_ends=self._row_ends if mariadb else dict,
             skipped=self._skipped,
             uncaptured=self._uncaptured,
             folds=partial(self._fold, {number: (name, charset) for number, name, charset in collations}),
         )
+
+    def _row_ends(self) -> dict[str, str]:
+        return dict(self._replica.query(_ROW_ENDS, (self._database,)))
 
     def _fold(self, collations: Mapping[int, tuple[str, str]], number: int) -> Fold | None:
         """What folds text keys of a collation. Raises PreconditionFailed where nothing does exactly."""

@@ -161,8 +161,10 @@ class Transaction:
             sink.pop()
 
     def drop_xa(self) -> None:
-        """Takes back the rows of the XA transaction at hand."""
+        """Takes back the rows of the XA transaction at hand, and is out of it."""
         self._buffer(None)
+        self._savepoints.clear()
+        self._xa = False
         self._spilled = False
         self.begun = False
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from consumer.binlog.events import RowChange, SchemaChange, Statement, UnreadableRow
+from consumer.binlog.events import RowChange, SchemaChange, Statement, UnreadableRow, hides_rows
 from consumer.mysql.errors import PreconditionFailed
 from tests.integration.binlog.source import Source, as_file, compression, read_until, replayed, transactions
 
@@ -179,6 +179,40 @@ def test_the_history_of_versioned_tables_is_none_of_our_business(
     assert held == [(1, 13), (2, 22), (4, 31)]
     rows = replayed(mariadb.changes())
     assert {id_: row["current_signature_file_id"] for (_, id_), row in rows.items()} == dict(held)
+
+
+def test_a_table_that_becomes_versioned_while_it_is_read_has_no_history_either(mariadb: Source) -> None:
+    mariadb.run("CREATE TABLE users (id INT PRIMARY KEY, current_signature_file_id INT)")
+    mariadb.run("INSERT INTO users VALUES (1, 10), (2, 20)")
+    with closing(mariadb.stream()) as stream:
+        stream.connect()
+        read_until(stream, mariadb.here())
+        mariadb.run(
+            "ALTER TABLE users ADD Since TIMESTAMP(6) GENERATED ALWAYS AS ROW START, ADD Until TIMESTAMP(6) GENERATED"
+            " ALWAYS AS ROW END, ADD PERIOD FOR SYSTEM_TIME (Since, Until), ADD SYSTEM VERSIONING",
+            "UPDATE users SET current_signature_file_id = 11 WHERE id = 1",
+            "DELETE FROM users WHERE id = 2",
+        )
+        changes = [event for event in read_until(stream, mariadb.here()) if isinstance(event, RowChange)]
+    assert [(change.op, change.before_id, change.after_id) for change in changes] == [("u", 1, 1), ("d", 2, None)]
+
+
+def test_rows_that_an_alter_drops_are_reported(mariadb: Source) -> None:
+    mariadb.run("CREATE TABLE claims (id INT PRIMARY KEY, user_id INT)", "INSERT INTO claims VALUES (1, 7), (2, 7)")
+    mariadb.start = mariadb.here()
+    mariadb.run("ALTER IGNORE TABLE claims ADD UNIQUE (user_id)")
+    assert mariadb.ask("SELECT count(*) FROM claims") == [(1,)]
+    (change,) = [event for event in mariadb.events() if isinstance(event, SchemaChange)]
+    assert hides_rows(change)
+
+
+def test_rows_that_a_create_brings_as_a_statement_are_reported(source: Source) -> None:
+    source.run("CREATE TABLE seed (id INT PRIMARY KEY)", "INSERT INTO seed VALUES (1), (2)")
+    source.start = source.here()
+    source.run("SET SESSION binlog_format = 'STATEMENT'", "CREATE TABLE users AS SELECT * FROM seed")
+    source.run("SET SESSION binlog_format = 'ROW'")
+    changes = [event for event in source.events() if isinstance(event, SchemaChange | RowChange)]
+    assert any(hides_rows(change) for change in changes if isinstance(change, SchemaChange))
 
 
 def test_tables_versioned_by_transaction_are_logged_as_statements_and_reported(mariadb: Source) -> None:

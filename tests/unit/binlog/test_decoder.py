@@ -479,6 +479,33 @@ def compressed_transaction(rows: int) -> bytes:
     return b"".join(events)
 
 
+@pytest.mark.parametrize("behind_xa", [False, True])
+@pytest.mark.parametrize("cut_off", [False, True])
+def test_behind_an_xa_transaction_of_one_phase_come_ordinary_ones(behind_xa: bool, cut_off: bool) -> None:
+    log = new_log()
+    if behind_xa:
+        log.gtid(1)
+        log.query("XA START X'61',X'',1")
+        log.users(1)
+        log.query("XA END X'61',X'',1")
+        log.add(EventType.XA_PREPARE, b"\1" + (1).to_bytes(4, "little") + (1).to_bytes(4, "little") + bytes(4) + b"a")
+    log.gtid(2)
+    log.query("BEGIN")
+    log.users(2)
+    if cut_off:
+        log.gtid(3)
+        log.query("BEGIN")
+        log.users(3)
+        log.xid()
+        assert Rollback in map(type, decoded(log))
+        return
+    log.query("SAVEPOINT a")
+    log.users(3)
+    log.query("ROLLBACK TO a")
+    log.xid()
+    assert 3 not in ids(decoded(log))
+
+
 @pytest.mark.parametrize("compression", [0, 255])
 def test_compressed_transactions_come_in_pieces(compression: int) -> None:
     log = new_log(checksums=True)
