@@ -140,4 +140,4 @@ mutants: venv ## faults put into the code on purpose: do its unit tests find the
 
 clean: ## remove what was built, the servers' data included
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop
-	rm -rf .venv .venv.lock .mutants .servers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf .venv .venv.lock .mutants .servers .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist tests/mutants/results

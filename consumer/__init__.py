@@ -10,10 +10,10 @@ The rooms, in the order of a change's way:
 
 - `binlog`: MySQL's bytes into row changes.
 - `reader`: binlog to Kafka: whose each row is, its lane and its number.
-- `stream`: what lies in Kafka: topics, messages, checkpoints, dead letters.
+- `stream`: what lies in Kafka: topics, messages, checkpoints.
 - `applier`: Kafka to PostgreSQL: lanes in order, in batches.
 - `leads`: what a change means for a customer. Pure; imports nothing of ours.
-- `store`: PostgreSQL: our schema, and in `call_centre` their tables.
+- `store`: PostgreSQL: our schema, dead letters too, and in `call_centre` their tables.
 
 Beside them `mysql` (the company's server asked by query: sessions and their errors, columns, live reads, collations),
 `audit` (a stretch of the binlog, by another's decoder, held against Kafka), `commands` (one command a module), and

@@ -27,7 +27,7 @@ class Full(NamedTuple):
     lanes: int
 
     def holds(self, user_id: int) -> bool:
-        """Whether this customer's rows go there (design, section 4)."""
+        """Whether this customer's rows go there."""
         return zlib.crc32(b"%d" % user_id) % self.lanes == self.lane
 
 

@@ -82,7 +82,13 @@ class SafetyNet:
                 self._shell.send_signal(signal.SIGKILL)
         self._serve.check()
         self._serve.kill()
+        begun = self._beginnings()
         self._serve.start()
+        # Python ends at once by a SIGTERM that comes before it has loaded what takes it.
+        until(lambda: self._beginnings() > begun, "the reconciler began again", pause=0.5)
+
+    def _beginnings(self) -> int:
+        return self._serve.text().count('"process_starting"')
 
     def finish(self) -> None:
         """Ends it in good order and waits."""

@@ -29,7 +29,7 @@ CAPTURED: Final = {
         "updated_at",
     },
 }
-"""The only columns that may leave MySQL (design, section 5)."""
+"""The only columns that may leave MySQL."""
 
 PERSONAL_DATA: Final = (
     rb"pii-",  # names, addresses, hashes, free text, blobs

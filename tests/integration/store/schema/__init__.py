@@ -1,0 +1,1 @@
+"""What setup makes in PostgreSQL, and what is left when it goes."""
