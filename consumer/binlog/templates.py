@@ -303,7 +303,8 @@ class Templates:
                 done = commit + base
         except (*DAMAGE, UndecodableEvent, PreconditionFailed):
             pass
-        if number > first:
-            files.count(source, server_id, first, number)
-            files.file, files.pos = file, done
+        finally:  # of a server that is gone when it is asked about a key: what was emitted lies behind us all the same
+            if number > first:
+                files.count(source, server_id, first, number)
+                files.file, files.pos = file, done
         return at

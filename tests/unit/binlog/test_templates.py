@@ -14,9 +14,9 @@ from consumer.binlog.errors import UndecodableEvent
 from consumer.binlog.events import Event, RowChange, Single
 from consumer.binlog.files import Files
 from consumer.binlog.templates import Templates
-from consumer.mysql.errors import SourceError
+from consumer.mysql.errors import ConnectionLost, SourceError
 from tests.spelled_out import spelled_out
-from tests.unit.binlog.wirebuild import DATABASE, SOURCE, Log, Shape, decoder
+from tests.unit.binlog.wirebuild import CHARSETS, DATABASE, FIRST, SCOPE, SOURCE, Log, Shape, decoder
 
 CLAIMS = [
     Shape("id", ColumnType.LONG),
@@ -337,3 +337,35 @@ def test_what_a_replica_logs_is_dated_by_its_source_and_versioned_by_itself(late
         single = singles[f"{SOURCE}:{number}"]
         assert single.applied_us == 1_700_000_000_000_000 + number
         assert single.ts_us == single.applied_us - (late(number) or 0)
+
+
+@pytest.mark.parametrize("known", range(1, 6))
+def test_what_was_read_before_a_question_failed_lies_behind_the_position(known: int) -> None:
+    """The weight of a key beyond ASCII is asked of the server, which may be gone."""
+    columns = [Shape("id", ColumnType.VARCHAR, b"\x90\0", 45), Shape("claim_id", ColumnType.LONG)]
+    log = Log(checksums=True)
+    log.file()
+    starts = []
+    for number in range(1, 7):
+        starts.append(log.pos)
+        log.gtid(number)
+        log.query("BEGIN")
+        log.table_map(columns, table="claim_requirements", table_id=71)
+        key = f"führer-{number}".encode()
+        log.insert(2, b"\0" + bytes((len(key),)) + key + (7).to_bytes(4, "little"), table_id=71)
+        log.xid()
+    asked: list[object] = []
+
+    def fold(key: str) -> str:
+        asked.append(key)
+        if len(asked) > known:
+            raise ConnectionLost("gone")
+        return key
+
+    target = BinlogDecoder(SCOPE, FIRST, mariadb=False, charsets=CHARSETS, folds=lambda _: fold)
+    events: list[Event] = []
+    with pytest.raises(ConnectionLost):
+        target.decode(log.data, events)
+    changes = [event for event in spelled_out(events) if isinstance(event, RowChange)]
+    assert len(changes) == known
+    assert target.pos == starts[known]
