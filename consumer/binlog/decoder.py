@@ -129,8 +129,8 @@ class BinlogDecoder:
         """`charsets` maps collation numbers to charsets. With `singles`, a transaction of one row may come as a Single
         instead of three events; without, which only tests ask for, the loop reads what templates would. With `strict`,
         a table that lacks a column that is needed to judge is an error.
-        `row_ends` gives MariaDB's system-versioned tables and their columns of that meaning, where these have names; it
-        is asked anew behind each change of a captured table.
+        `row_ends` gives MariaDB's system-versioned tables and their columns of that meaning; it is asked anew behind
+        each change of a captured table.
         `folds` says by number what folds the text keys of a collation.
         Of the events that start at the positions `skipped`, those that cannot be read are no error: each comes as an
         UnreadableRow of an unknown table, and rows of a table that cannot be captured as UnreadableRows of it, which

@@ -238,6 +238,8 @@ class _StatementReader:
                 continue
             if word in _PARTITION_VERBS and self._word() in ("PARTITION", "TABLESPACE"):
                 verb = "TRUNCATE"
+            elif word == "DROP" and self._word() == "SYSTEM":
+                verb = "TRUNCATE"  # MariaDB: what it kept of the past goes, and was read as rows by whoever came later
             elif word == "CONVERT" and self._word() in ("PARTITION", "TABLE"):
                 verb = "TRUNCATE"  # MariaDB: rows leave with a partition that becomes a table, or come with one
                 if self._skip("TABLE"):

@@ -26,7 +26,7 @@ from consumer.binlog.events import Event
 from consumer.binlog.files import FileBeginning
 from consumer.binlog.packets import FIRST_SIZE, PacketBuffer
 from consumer.binlog.position import MariaDBGtids, MySQLGtids, Position, PreparedGroup, ordered_position
-from consumer.binlog.rows import Fold
+from consumer.binlog.rows import ROW_END, Fold
 from consumer.binlog.statements import Scope
 from consumer.binlog.transaction import PreparedFound
 from consumer.capture import CAPTURED
@@ -43,10 +43,15 @@ _LAST_POSITION: Final = (1 << 32) - 1
 """COM_BINLOG_DUMP has four bytes for where to begin in a file."""
 GATHERED: Final = FIRST_SIZE // 2
 """Bytes of whole packets after which `read` does not look for more."""
-_ROW_ENDS: Final = (
-    "SELECT LOWER(table_name), column_name FROM information_schema.columns"
-    " WHERE table_schema = %s AND generation_expression = 'ROW END'"
-)
+_ROW_ENDS: Final = f"""
+SELECT LOWER(found.table_name), COALESCE(named.column_name, '{ROW_END}')
+FROM information_schema.tables AS found
+LEFT JOIN information_schema.columns AS named ON named.table_schema = found.table_schema
+    AND named.table_name = found.table_name AND named.generation_expression = 'ROW END'
+WHERE found.table_schema = %s AND found.table_type = 'SYSTEM VERSIONED'
+"""  # noqa: S608 (a name of ours)
+"""MariaDB's system-versioned tables, and which of their columns says until when a row was valid; it does not list the
+one that has its name by itself."""
 
 
 def earliest_position(address: MySQLAddress) -> Position:

@@ -197,6 +197,21 @@ def test_a_table_that_becomes_versioned_while_it_is_read_has_no_history_either(m
     assert [(change.op, change.before_id, change.after_id) for change in changes] == [("u", 1, 1), ("d", 2, None)]
 
 
+@pytest.mark.parametrize("key", ["KEY (id)", "UNIQUE (id)"])
+def test_the_history_of_a_versioned_table_without_a_primary_key_is_none_of_our_business(
+    mariadb: Source, key: str
+) -> None:
+    mariadb.run(
+        f"CREATE TABLE users (id INT NOT NULL, current_signature_file_id INT, {key}) WITH SYSTEM VERSIONING",
+        "INSERT INTO users VALUES (1, 10), (2, 20)",
+        "UPDATE users SET current_signature_file_id = 11 WHERE id = 1",
+        "DELETE FROM users WHERE id = 2",
+    )
+    assert [(change.op, change.before_id, change.after_id) for change in mariadb.changes()] == [
+        ("c", None, 1), ("c", None, 2), ("u", 1, 1), ("d", 2, None),
+    ]  # fmt: skip
+
+
 def test_rows_that_an_alter_drops_are_reported(mariadb: Source) -> None:
     mariadb.run("CREATE TABLE claims (id INT PRIMARY KEY, user_id INT)", "INSERT INTO claims VALUES (1, 7), (2, 7)")
     mariadb.start = mariadb.here()

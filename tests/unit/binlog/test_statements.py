@@ -71,6 +71,8 @@ SCOPE = Scope("shop", ("users", "claims", "claim_requirements"), fold=False)
         ("ALTER ONLINE IGNORE TABLE IF EXISTS claims ENGINE=InnoDB", [SchemaChange("claims", "TRUNCATE")]),
         ("ALTER IGNORE TABLE claims ADD UNIQUE (user_id)", [SchemaChange("claims", "TRUNCATE")]),
         ("ALTER TABLE claims ADD UNIQUE (user_id)", [SchemaChange("claims", "ALTER")]),
+        ("ALTER TABLE claims DROP COLUMN a, DROP SYSTEM VERSIONING", [SchemaChange("claims", "TRUNCATE")]),
+        ("ALTER TABLE claims ADD SYSTEM VERSIONING", [SchemaChange("claims", "ALTER")]),
         ("ALTER TABLE visits ADD CONSTRAINT FOREIGN KEY (u) REFERENCES users (id)", []),
         ("ALTER TABLE users RENAME COLUMN a TO b, RENAME INDEX c TO d", [SchemaChange("users", "ALTER")]),
         ("ALTER TABLE users RENAME AS old_users", [SchemaChange("users", "RENAME")]),
