@@ -30,6 +30,7 @@ class SettingsError(Exception):
 _FILE: Final = "_FILE"
 _KAFKA: Final = "KAFKA_"
 DEAD_LETTER_DAYS: Final = 90
+NO_TEXT: Final = ".env is no text in UTF-8; save it as UTF-8"
 COMMAND_SECONDS: Final = 20
 """How long a command may take that prints a password."""
 
@@ -147,8 +148,11 @@ def _printed(variable: str, command: str) -> str:
 
 
 def dotenv() -> dict[str, str]:
-    """What stands in `.env`."""
-    return {name: value or "" for name, value in dotenv_values(".env", encoding="utf-8").items()}
+    """What stands in `.env`. Raises SettingsError."""
+    try:
+        return {name: value or "" for name, value in dotenv_values(".env", encoding="utf-8").items()}
+    except UnicodeDecodeError as error:
+        raise SettingsError(NO_TEXT) from error
 
 
 def file_of(variable: str, written: Mapping[str, str] | None = None) -> str | None:
@@ -454,6 +458,8 @@ def load(kind: type[T]) -> T:
     """
     try:
         return kind()
+    except UnicodeDecodeError as error:  # by pydantic, which reads `.env` too
+        raise SettingsError(NO_TEXT) from error
     except ValidationError as error:
         raise SettingsError("; ".join(_problems(error))) from error
 
@@ -468,7 +474,7 @@ def demand(*kinds: type[_Settings]) -> None:
         except SettingsError as error:
             problems.append(str(error))
     if problems:
-        raise SettingsError("; ".join(problems))
+        raise SettingsError("; ".join(dict.fromkeys(problems)))
 
 
 def run_settings() -> RunSettings:

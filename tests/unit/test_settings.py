@@ -16,6 +16,7 @@ from consumer.settings import (
     ReplicaSettings,
     SettingsError,
     demand,
+    dotenv,
     load,
     refuse_word_lists,
 )
@@ -85,6 +86,15 @@ def test_a_file_may_be_named_for_any_setting_in_the_environment_and_in_the_env_f
     kafka = load(KafkaSettings)
     assert (kafka.lanes, kafka.librdkafka["sasl.password"]) == (8, "from the environment")
     assert not kafka.renews_password
+
+
+def test_an_env_file_that_is_no_text_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"TOPIC_PREFIX=caf\xe9\n")
+    sentence = ".env is no text in UTF-8; save it as UTF-8"
+    for ask in (lambda: load(KafkaSettings), lambda: demand(KafkaSettings, DatabaseSettings), dotenv):
+        with pytest.raises(SettingsError) as refused:
+            ask()
+        assert str(refused.value) == sentence
 
 
 def test_a_password_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
