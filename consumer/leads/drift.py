@@ -54,7 +54,10 @@ def differences(held: Lead | None, live: LiveState, rules: Rules) -> list[Differ
     if live.user is not None:
         found += _claims(held, {claim.id: claim for claim in live.claims})
         found += _requirements(held, {requirement.id: requirement for requirement in live.requirements})
-    is_due = held.judge_after is None or held.rules_version < rules.version
+    # What only waits to be judged is where the rules of its last judgement put it no more; of those it is no drift.
+    is_due = held.judge_after is None or (
+        held.rules_version < rules.version and queue_for(held, rules.by(held.rules_version))[0] is held.queue_type
+    )
     if not found and is_due and queue_for(held, rules)[0] is not held.queue_type:
         found.append(Difference(Drift.QUEUE))
     return found

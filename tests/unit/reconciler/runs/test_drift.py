@@ -137,12 +137,19 @@ def test_a_lead_in_another_queue_than_the_rules_say_is_drift_unless_it_waits_to_
 
 
 def test_a_lead_that_older_rules_put_elsewhere_is_drift_whether_or_not_it_waits_to_be_judged() -> None:
-    waived = Rules(RuleFile(settled=("pending",)), {}, 2)
+    waived = Rules(RuleFile(settled=("pending",)), {}, 2, earlier={1: Rules()})
     for judge_after in (None, 5):
         found = differences(replace(held(), judge_after=judge_after), LIVE.state, waived)
         assert found == [(Drift.QUEUE, None, "")]
         brought = replace(held(), judge_after=judge_after, queue_type=QueueType.NONE, rules_version=2)
         assert differences(brought, LIVE.state, waived) == []
+
+
+def test_a_lead_that_waits_to_be_judged_is_no_drift_where_newer_rules_change_nothing_for_it() -> None:
+    newer = Rules(RuleFile(never=("gone",)), {}, 2, earlier={1: Rules()})
+    waiting = replace(held(), judge_after=5, queue_type=QueueType.NONE)
+    assert differences(waiting, LIVE.state, newer) == []
+    assert differences(replace(waiting, judge_after=None), LIVE.state, newer) == [(Drift.QUEUE, None, "")]
 
 
 @pytest.mark.parametrize(
