@@ -9,7 +9,7 @@ import socket
 import sys
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from consumer.store.rules import Adopted
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-STDIN = Path("-")
+STDIN: Final = Path("-")
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="A file of rules (TOML), as `rules show` prints it; - is standard input.")
 ]
