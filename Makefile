@@ -65,7 +65,7 @@ servers-env: venv ## print export lines for the servers: eval "$$(make -s server
 servers-stop: ## end exactly the servers that `make servers`, `make demo` or `make test` started
 	@test ! -x $(PYTHON) || $(PYTHON) -m tests.servers stop
 
-bench: servers ## every benchmark with its peers, in half an hour; results under tests/bench/results, docs/benchmarks.md
+bench: servers ## every benchmark with its peers, in an hour; results under tests/bench/results, docs/benchmarks.md
 	@$(PYTHON) -m tests.bench all
 
 bench-quick: servers ## the same with small sizes, to see that everything runs; keeps nothing
@@ -84,7 +84,7 @@ bench-applier: servers ## binlog → PostgreSQL: us, Debezium with its JDBC sink
 	@$(PYTHON) -m tests.bench applier
 
 bench-outage: servers ## one applier after an outage (CHANGES=10000000)
-	@$(PYTHON) -m tests.bench outage --outage $(or $(CHANGES),10000000)
+	@$(PYTHON) -m tests.bench outage $(if $(CHANGES),--outage $(CHANGES))
 
 bench-latency: servers ## commit → visible, beside a bare Kafka transaction and a bare PostgreSQL commit
 	@$(PYTHON) -m tests.bench latency

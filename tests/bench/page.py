@@ -66,7 +66,7 @@ _TABLES: Final[tuple[tuple[str, tuple[str, ...], tuple[Column, ...], str], ...]]
     ("From commit to visible", ("latency",), _LATENCIES,
      "`make bench-latency`; the bare commits by turns with the probes, at the same load, beside the same processes."),
     ("As changes grow", ("growth",), _GROWTH,
-     "`make bench-growth CHANGES=10000,100000,1000000,10000000`; the first size is mostly starting. Straight is what"
+     "`make bench-growth`; the first size is mostly starting. Straight is what"
      " costs the same for each further million."),
     ("As users grow", ("users",), _USERS, "`make bench-sweeps`."),
     ("The safety net", ("sweeps",), _SWEEPS, "`make bench-sweeps`, at the last size."),

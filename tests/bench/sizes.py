@@ -15,7 +15,7 @@ class Sizes:
     """Changes in the history of which most change no captured column but `updated_at`."""
     every_peer_twice: bool = True
     """Whether peers read the touched history also without leaving out what did not change."""
-    larger_rows: int = 300_000
+    larger_rows: int = 1_000_000
     """Changes in histories of larger transactions."""
     larger: tuple[int, ...] = (100, 0)
     """Rows in one of those transactions; 0: all."""
@@ -24,9 +24,9 @@ class Sizes:
     library_rows: int = 50_000
     """What mysql-replication reads: at some 4,000 rows/s the whole would take four minutes a round."""
     most_appliers: int = 3
-    outage: int = 1_000_000
+    outage: int = 10_000_000
     """Changes that pile up in Kafka; 0: not measured with the rest."""
-    changes: tuple[int, ...] = (10_000, 100_000, 1_000_000)
+    changes: tuple[int, ...] = (10_000, 100_000, 1_000_000, 10_000_000)
     """What the pipeline's costs are measured at as changes grow."""
     users: tuple[int, ...] = (12_000, 100_000, 1_000_000)
     """What the safety net's costs are measured at as users grow; all of it at the last."""
